@@ -1,0 +1,49 @@
+# Everything runs in .venv, which the first target that needs it sets up. `make help` lists the targets.
+
+PYTHON ?=
+UV = .venv/bin/python -m uv
+UV_VERSION = 0.13.9
+export UV_HTTP_TIMEOUT ?= 300
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PIP_NO_INPUT = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help .venv demo test lint bench clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv: .venv/installed  ## set up .venv: the locked packages and this one, editable
+
+# The stamp is written last, so an interrupted set-up is taken up again.
+.venv/installed: requirements.txt setup.cfg
+	@set -e; found=; \
+	for python in $(PYTHON) python3.11 python3; do \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then \
+	    found=$$python; break; \
+	  fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "error: CPython 3.11 is needed (tensorflow-addons has nothing newer) and neither" \
+	       "python3.11 nor python3 is it: install it, or name it with make PYTHON=/path/to/python3.11" >&2; \
+	  exit 1; \
+	fi; \
+	"$$found" -m venv .venv
+	.venv/bin/python -m pip install --quiet uv==$(UV_VERSION)
+	$(UV) pip install --python .venv/bin/python --quiet -r requirements.txt
+	$(UV) pip install --python .venv/bin/python --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: .venv  ## the main job on real handwritten digits: raw files to a served model
+	.venv/bin/python -m tf_perceiver.demo
+
+test: .venv  ## all tests, in two processes
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+lint: .venv  ## style and spelling
+	.venv/bin/ruff check .
+	.venv/bin/codespell
+
+clean:  ## remove what demo, test and the wheel's build leave behind; .venv stays
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -path ./.venv -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf

@@ -1,0 +1,1 @@
+"""Raw files to checked TFRecord shards and `dataset.json`, by Apache Beam."""

@@ -1,0 +1,150 @@
+"""The command line: our flags, Beam's, and a one-line error for everything else."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from beam_preprocess.datasets import DATASETS
+from beam_preprocess.manifest import InputError
+from pipelines.readers.points import MIN_POINTS
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+MAX_SHARDS = 99_999  # Five digits in a shard's name.
+# Plain in-process execution. DirectRunner would first try to download another runner's binary.
+LOCAL_RUNNER = "FnApiRunner"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see --help")
+
+
+@dataclasses.dataclass(frozen=True)
+class Flags:
+    """Our flags, checked, and the rest of the command line for Beam."""
+
+    dataset: str
+    input: str
+    output: str
+    shards: int | None
+    splits: str | None
+    max_reject_fraction: float
+    overwrite: bool
+    seed: int
+    num_points: int
+    beam: tuple[str, ...]
+
+
+def parse(argv: Sequence[str]) -> Flags:
+    """Parses and checks our flags.
+
+    Args:
+      argv: the command line without the program's name.
+
+    Raises:
+      InputError: a flag is missing or has a bad value.
+      SystemExit: after `--help`.
+    """
+    known, rest = _our_parser().parse_known_args(argv)
+    if known.dataset not in DATASETS:
+        close = difflib.get_close_matches(known.dataset, DATASETS, 1, 0.4)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise InputError(f"--dataset={known.dataset}: {hint}there are {', '.join(DATASETS)}")
+    if known.shards is not None and not 1 <= known.shards <= MAX_SHARDS:
+        raise InputError(f"--shards={known.shards}: must be from 1 to {MAX_SHARDS:,}")
+    if not 0 <= known.max_reject_fraction <= 1:
+        raise InputError(f"--max_reject_fraction={known.max_reject_fraction:g}: must be 0 to 1")
+    if known.num_points < MIN_POINTS:
+        raise InputError(f"--num_points={known.num_points}: must be at least {MIN_POINTS}")
+    folders = [os.path.abspath(path) for path in (known.input, known.output) if "://" not in path]
+    if len(folders) == 2 and os.path.commonpath(folders) == folders[0]:
+        raise InputError(
+            f"--output={known.output}: lies inside --input; records among raw files would be read "
+            "as input the next time, choose a folder outside"
+        )
+    return Flags(**vars(known), beam=tuple(rest))
+
+
+def beam_options(flags: Sequence[str]) -> PipelineOptions:
+    """Beam's options from what is not ours.
+
+    Args:
+      flags: the rest of the command line.
+
+    Raises:
+      InputError: a flag that neither Beam nor we have, or a value that Beam does not take.
+    """
+    from apache_beam.options import pipeline_options
+
+    ours = [name for action in _our_parser()._actions for name in action.option_strings]
+    unknown: list[str] = []
+    names: list[str] = []
+
+    def collect(parser: argparse.ArgumentParser) -> None:
+        def error(message: str) -> NoReturn:
+            raise InputError(f"{message}; this is an option of Apache Beam")
+
+        parser.error = error
+        names.extend(parser._option_string_actions)
+        # A help flag of Beam's would print its 150 options without ours.
+        unknown.extend(parser.parse_known_args([flag for flag in flags if flag != "--help"])[1])
+
+    pipeline_options.PipelineOptions([]).get_all_options(add_extra_args_fn=collect)
+    for token in unknown:
+        name = token.split("=")[0]
+        if not token.startswith("-"):
+            raise InputError(f"{token!r} belongs to no flag; see --help")
+        close = difflib.get_close_matches(name, ours + names, 1, 0.7)
+        hint = f"did you mean {close[0]}?" if close else "see --help"
+        raise InputError(f"unknown flag {name}: neither ours nor Apache Beam's; {hint}")
+    options = pipeline_options.PipelineOptions(list(flags))
+    standard = options.view_as(pipeline_options.StandardOptions)
+    if standard.runner in (None, "DirectRunner"):
+        standard.runner = LOCAL_RUNNER
+    return options
+
+
+def _our_parser() -> argparse.ArgumentParser:
+    lines = []
+    for name, dataset in DATASETS.items():
+        lines += [f"  {name}: {dataset.summary}", *(f"    {line}" for line in dataset.layouts)]
+    parser = _Parser(
+        prog="python -m beam_preprocess.run",
+        description="Turns raw files into checked TFRecord shards and dataset.json.",
+        epilog="datasets and the layouts of --input:\n" + "\n".join(lines) + "\n\n"
+        "Any option of Apache Beam can be added, for example\n"
+        "  --direct_num_workers=4 --direct_running_mode=multi_processing\n"
+        "  --runner=DataflowRunner --project=P --region=R --temp_location=gs://BUCKET/tmp",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--dataset", required=True, metavar="NAME", help="one of " + ", ".join(DATASETS))
+    add("--input", required=True, metavar="DIR", help="folder of the raw files")
+    add("--output", required=True, metavar="DIR", help="empty or new folder for the dataset")
+    add("--shards", type=int, metavar="N", help="shards of each split (default: by size, from 8)")
+    add("--splits", metavar="train:0.8,test:0.2", help="divide data that has no splits, by hash")
+    add(
+        "--max_reject_fraction",
+        type=float,
+        default=0.001,
+        metavar="F",
+        help="share of bad raw items that the job may leave out (default 0.001)",
+    )
+    add("--overwrite", action="store_true", help="replace a finished dataset in --output")
+    add("--seed", type=int, default=0, help="of sampled points (default 0)")
+    add(
+        "--num_points",
+        type=int,
+        default=2048,
+        metavar="N",
+        help="points sampled from a mesh, and upper limit for a cloud (default 2048)",
+    )
+    return parser

@@ -1,0 +1,339 @@
+"""Raw files to TFRecord shards and `dataset.json`.
+
+    python -m beam_preprocess.run --dataset NAME --input DIR --output DIR [flags, Beam's too]
+
+`--help` lists the datasets and the folder layouts they read.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from beam_preprocess import dataflow, manifest, options, rejects
+from beam_preprocess.datasets import DATASETS
+from beam_preprocess.datasets.dataset import ReadOptions
+from pipelines.records import DatasetInfo, Split, shard_name
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from beam_preprocess.publish import OutputFolder
+    from beam_preprocess.shards import ShardJob, ShardReport
+
+_SHOWN_REJECTS = 5
+
+
+class JobFailed(ValueError):
+    """The Beam job ended without its shards; the message is one line."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; returns the exit status."""
+    quiet_libraries()
+    try:
+        run(argv)
+    except (ValueError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "error: interrupted; nothing was published, the same command starts again",
+            file=sys.stderr,
+        )
+        return 130
+    return 0
+
+
+def run(argv: Sequence[str]) -> DatasetInfo:
+    """Preprocesses a dataset as the flags say.
+
+    Args:
+      argv: the command line without the program's name.
+
+    Returns:
+      The published dataset.
+
+    Raises:
+      InputError: a bad flag, input or output folder.
+      TooManyRejects: more bad items than `--max_reject_fraction`.
+      JobFailed: the Beam job failed.
+    """
+    start = time.monotonic()
+    flags = options.parse(argv)
+    beam_options = options.beam_options(flags.beam)
+    from apache_beam.options.pipeline_options import StandardOptions
+
+    on_dataflow = "Dataflow" in beam_options.view_as(StandardOptions).runner
+    with tempfile.TemporaryDirectory() as staging:
+        if on_dataflow:
+            dataflow.check_options(beam_options, flags.input, flags.output)
+            dataflow.stage_packages(beam_options, staging)
+        with _cloud_errors(flags):
+            info, seconds = _preprocess(argv, flags, beam_options, start)
+    counts = ", ".join(
+        f"{name} {split.records:,} records in {len(split.shards)} shards"
+        for name, split in info.splits.items()
+    )
+    rejected = sum(info.rejects.values())
+    print(
+        f"{info.name}: {counts}; {len(info.labels)} classes; {rejected:,} rejected"
+        + (f" (listed in {rejects.REJECTS_FILE})" if rejected else "")
+        + f"; {seconds:.1f} s; in {flags.output}",
+        flush=True,
+    )
+    return info
+
+
+def _preprocess(
+    argv: Sequence[str], flags: options.Flags, beam_options: PipelineOptions, start: float
+) -> tuple[DatasetInfo, float]:
+    # Beam is imported from here on: --help and misspelt flags need not wait for it.
+    from beam_preprocess import shards
+    from beam_preprocess.publish import OutputFolder
+
+    dataset = DATASETS[flags.dataset]
+    if dataset.write_raw and _missing_or_empty(flags.input):
+        dataset.write_raw(flags.input)
+        print(f"wrote the raw data of {flags.dataset} to {flags.input}", flush=True)
+    items, labels = _list_items(flags)
+    plan = manifest.plan_shards(items, flags.shards)
+    jobs = [
+        shards.ShardJob(
+            split, index, shard_name(flags.dataset, split, index, len(parts)), len(part)
+        )
+        for split, parts in plan.items()
+        for index, part in enumerate(parts)
+    ]
+    output = OutputFolder(flags.output, flags.overwrite)
+    try:
+        parts = [part for parts in plan.values() for part in parts]
+        for job, part in zip(jobs, parts, strict=True):
+            shards.write_file(
+                shards.items_path(output.work, job), manifest.encode_items(part, labels)
+            )
+        make = shards.MakeShard(
+            flags.dataset,
+            flags.input,
+            output.work,
+            labels,
+            ReadOptions(seed=flags.seed, num_points=flags.num_points),
+        )
+        reports = _run_pipeline(output, jobs, make, beam_options)
+        rejected = _collect_rejects(output, jobs, reports, flags, len(items))
+        info = _describe(flags, labels, reports, rejected, argv)
+        _add_companions(output, info, rejected)
+    except BaseException:
+        output.discard()
+        raise
+    output.publish(info)
+    return info, time.monotonic() - start
+
+
+def _list_items(flags: options.Flags) -> tuple[list[manifest.Item], tuple[str, ...]]:
+    dataset = DATASETS[flags.dataset]
+    listing = dataset.list_items(flags.input)
+    own_splits = any(item.split for item in listing.items)
+    splits = flags.splits or (None if own_splits else dataset.default_splits)
+    items = manifest.assign_splits(listing.items, splits, flags.input)
+    labels = manifest.class_names(items)
+    for note in listing.notes:
+        print(f"note: {note}", flush=True)
+    return items, labels
+
+
+def _run_pipeline(
+    output: OutputFolder,
+    jobs: list[ShardJob],
+    make: object,
+    beam_options: PipelineOptions,
+) -> list[ShardReport]:
+    import apache_beam as beam
+    from apache_beam.runners.runner import PipelineState
+
+    from beam_preprocess import shards
+
+    reports_path = manifest.join(output.work, "reports.json")
+    pipeline = beam.Pipeline(options=beam_options)
+    shards.build(pipeline, jobs, make, reports_path)
+    try:
+        with _progress(output, jobs):
+            result = pipeline.run()
+            state = result.wait_until_finish()
+    except Exception as error:  # Runners wrap a worker's traceback into exceptions of many kinds.
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise JobFailed(
+            f"the Beam job failed, nothing was published: {lines[-1] if lines else repr(error)}"
+        ) from error
+    if state not in (None, PipelineState.DONE):
+        raise JobFailed(f"the Beam job ended as {state}, nothing was published")
+    reports = shards.decode_reports(shards.read_file(reports_path))
+    made = {(report.split, report.index) for report in reports}
+    lost = [job.name for job in jobs if (job.split, job.index) not in made]
+    if lost or len(reports) != len(jobs):
+        raise JobFailed(
+            f"the Beam job reported {len(reports)} of {len(jobs)} shards, nothing was published"
+        )
+    return reports
+
+
+def _collect_rejects(
+    output: OutputFolder,
+    jobs: list[ShardJob],
+    reports: list[ShardReport],
+    flags: options.Flags,
+    items: int,
+) -> list[rejects.Reject]:
+    from beam_preprocess import shards
+
+    with_rejects = {(report.split, report.index) for report in reports if report.rejects}
+    rejected = [
+        reject
+        for job in jobs
+        if (job.split, job.index) in with_rejects
+        for reject in rejects.read_lines(
+            shards.read_file(shards.rejects_path(output.work, job)).decode()
+        )
+    ]
+    rejected.sort(key=lambda reject: (reject.split, reject.key))
+    for reject in rejected[:_SHOWN_REJECTS]:
+        print(f"rejected: {reject.key} ({reject.reason}: {reject.detail})", file=sys.stderr)
+    if len(rejected) > _SHOWN_REJECTS:
+        print(f"rejected: ... and {len(rejected) - _SHOWN_REJECTS:,} more", file=sys.stderr)
+    rejects.check(rejected, items, flags.max_reject_fraction)
+    return rejected
+
+
+def _describe(
+    flags: options.Flags,
+    labels: tuple[str, ...],
+    reports: list[ShardReport],
+    rejected: list[rejects.Reject],
+    argv: Sequence[str],
+) -> DatasetInfo:
+    splits: dict[str, Split] = {}
+    statistics: dict[str, dict] = {}
+    names = sorted({report.split for report in reports}, key=lambda name: (name != "train", name))
+    for name in names:
+        mine = sorted((r for r in reports if r.split == name), key=lambda report: report.index)
+        splits[name] = Split(name, tuple(report.shard for report in mine))
+        if not splits[name].records:
+            raise manifest.InputError(f"every item of the split {name!r} was rejected")
+        counts = [sum(r.label_counts.get(index, 0) for r in mine) for index in range(len(labels))]
+        statistics[name] = {"label_counts": dict(zip(labels, counts, strict=True))}
+        for quantity in sorted({quantity for r in mine for quantity in r.measures}):
+            values = [r.measures[quantity] for r in mine if quantity in r.measures]
+            statistics[name][quantity] = {
+                "min": min(low for low, _, _ in values),
+                "max": max(high for _, high, _ in values),
+                "mean": sum(total for _, _, total in values) / splits[name].records,
+            }
+    for label, count in statistics["train"]["label_counts"].items():
+        if not count:
+            raise manifest.InputError(f"every training item of class {label!r} was rejected")
+    return DatasetInfo(
+        name=flags.dataset,
+        features=DATASETS[flags.dataset].features,
+        labels=labels,
+        splits=splits,
+        rejects=rejects.count_by_reason(rejected),
+        statistics=statistics,
+        command="python -m beam_preprocess.run " + shlex.join(argv),
+    )
+
+
+def _add_companions(
+    output: OutputFolder, info: DatasetInfo, rejected: list[rejects.Reject]
+) -> None:
+    from beam_preprocess import shards, tfds_metadata
+
+    staged = manifest.join(output.work, shards.SHARDS_FOLDER)
+    lines = "".join(reject.to_line() for reject in rejected)
+    shards.write_file(manifest.join(staged, rejects.REJECTS_FILE), lines.encode())
+    with tempfile.TemporaryDirectory() as folder:
+        tfds_metadata.write(folder, info)
+        for name in tfds_metadata.METADATA_FILES:
+            with open(os.path.join(folder, name), "rb") as file:
+                shards.write_file(manifest.join(staged, name), file.read())
+
+
+@contextmanager
+def _progress(output: OutputFolder, jobs: list[ShardJob]) -> Iterator[None]:
+    """Prints finished shards and their rate while the job runs, by looking into the work folder."""
+    finished = threading.Event()
+    start = time.monotonic()
+
+    def show(previous: set[str]) -> set[str]:
+        names = output.finished_shards()
+        if names == previous:
+            return previous
+        records = sum(job.items for job in jobs if job.name in names)
+        rate = records / (time.monotonic() - start)
+        for split in dict.fromkeys(job.split for job in jobs):
+            mine = [job for job in jobs if job.split == split]
+            done = [job for job in mine if job.name in names]
+            count = sum(job.items for job in done)
+            print(
+                f"{split}: {len(done)}/{len(mine)} shards, {count:,} records, "
+                f"{rate:,.0f} records/s",
+                flush=True,
+            )
+        return names
+
+    def watch() -> None:
+        shown: set[str] = set()
+        while not finished.wait(5):
+            try:
+                shown = show(shown)
+            except Exception as error:  # Progress is a courtesy; the job decides what fails.
+                logging.getLogger(__name__).info("no progress: %s", error)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        finished.set()
+        watcher.join()
+
+
+@contextmanager
+def _cloud_errors(flags: options.Flags) -> Iterator[None]:
+    try:
+        yield
+    except ValueError:
+        raise
+    except Exception as error:
+        remote = [path for path in (flags.input, flags.output) if "://" in path]
+        if not remote and "Dataflow" not in " ".join(flags.beam):
+            raise
+        raise JobFailed(
+            f"the cloud could not be reached ({', '.join(remote)}): {dataflow.first_line(error)}; "
+            "check the network and `gcloud auth application-default login`"
+        ) from error
+
+
+def _missing_or_empty(folder: str) -> bool:
+    return "://" not in folder and (not os.path.isdir(folder) or not os.listdir(folder))
+
+
+def quiet_libraries() -> None:
+    """Keeps start-up chatter of libraries out of the user's terminal; errors still show."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # Preprocessing must not hold a GPU.
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    logging.getLogger().addHandler(logging.StreamHandler())
+    logging.getLogger().setLevel(logging.ERROR)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,131 @@
+"""The fields that every image or point-cloud classification experiment has, at the paper's values.
+
+An experiment overwrites what differs. All fields exist, so that overrides on the command line can
+be checked against them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+
+def classification(name: str, model: dict[str, Any]) -> ConfigDict:
+    """Everything but ``data``.
+
+    Args:
+      name: of the experiment, as it shows in logs and reports.
+      model: ``config.model``, from `tf_perceiver.presets` or alike.
+    """
+    return ConfigDict(
+        {
+            "name": name,
+            "seed": 0,
+            "task": {"name": "classification", "label_smoothing": 0.0},
+            "model": model,
+            "optimizer": {
+                "name": "lamb",
+                "learning_rate": 4e-3,
+                # Whether learning_rate is for a batch of 256 and grows with the batch.
+                "scale_by_batch": False,
+                "schedule": "constant_cosine",
+                "warmup_steps": 0,
+                "constant_fraction": 0.5,
+                "boundaries": (0.5, 0.8, 0.95),
+                "decay_rate": 0.1,
+                "weight_decay": 0.1,
+                "beta_1": 0.9,
+                "beta_2": 0.999,
+                "epsilon": 1e-6,
+                "clip_norm": 10.0,
+            },
+            "train": {
+                "epochs": 1.0,
+                "steps": 0,  # Wins over epochs when it isn't 0.
+                "log_every": 100,  # Also the length of the device's loop.
+                "checkpoint_every": 1000,
+                "eval_every": 1000,
+                "keep_checkpoints": 3,
+            },
+        }
+    )
+
+
+def images(
+    size: tuple[int, int],
+    batch_size: int,
+    *,
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406),
+    std: tuple[float, ...] = (0.229, 0.224, 0.225),
+    **image: Any,
+) -> ConfigDict:
+    """``config.data`` for pictures, with ImageNet's augmentation unless `image` says otherwise.
+
+    Args:
+      size: (height, width) of what the model sees.
+      batch_size: global, in training; evaluation takes twice as many.
+      mean, std: of the channels, of values in [0, 1].
+      image: further fields of ``data.image``.
+    """
+    fields = {
+        "size": size,
+        "channels": 3,
+        "train_crop": "inception",
+        "pad": 4,
+        "crop_area": (0.08, 1.0),
+        "rotate_degrees": 0.0,
+        "flip": True,
+        "randaugment_layers": 4,
+        "randaugment_magnitude": 5,
+        "eval_crop": 224 / 256,
+        "mean": mean,
+        "std": std,
+    }
+    unknown = set(image) - set(fields)
+    if unknown:
+        raise ValueError(f"data.image has no field {sorted(unknown)}; it has {sorted(fields)}")
+    return ConfigDict(
+        {
+            **_splits(batch_size),
+            "modality": "image",
+            "image": {**fields, **image},
+            "mixing": {"mixup_alpha": 0.0, "cutmix": False},
+        }
+    )
+
+
+def points(num_points: int, batch_size: int) -> ConfigDict:
+    """``config.data`` for point clouds, with the paper's augmentation.
+
+    Args:
+      num_points: that the model sees of each cloud.
+      batch_size: global, in training; evaluation takes twice as many.
+    """
+    return ConfigDict(
+        {
+            **_splits(batch_size),
+            "modality": "points",
+            "points": {
+                "num_points": num_points,
+                "scale": (0.99, 1.01),
+                "rotate": False,
+                "translate": 0.0,
+            },
+        }
+    )
+
+
+def _splits(batch_size: int) -> dict[str, Any]:
+    return {
+        "train_split": "train",
+        "eval_split": "test",
+        "batch_size": batch_size,
+        "eval_batch_size": 2 * batch_size,
+        "shuffle_buffer": 16384,
+    }
+
+
+def unknown_variant(variant: str | None, variants: tuple[str, ...]) -> ValueError:
+    """The error for a variant that the experiment doesn't have."""
+    return ValueError(f"variant {variant!r} is none of {', '.join(variants)}")

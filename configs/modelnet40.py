@@ -1,0 +1,39 @@
+"""ModelNet40 as point clouds."""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from configs import base
+from tf_perceiver import presets
+
+VARIANTS = ("paper", "small", "tiny")
+
+
+def get_config(variant: str = "small") -> ConfigDict:
+    """The experiment; `tiny` takes seconds and learns little."""
+    if variant not in VARIANTS:
+        raise base.unknown_variant(variant, VARIANTS)
+    config = base.classification(f"modelnet40:{variant}", presets.modelnet40())
+    if variant == "paper":
+        config.data = base.points(2048, 512)
+        config.optimizer.learning_rate = 1e-3
+        config.optimizer.schedule = "constant"
+        config.train.steps = 50_000
+        return config
+    tiny = variant == "tiny"
+    config.model.inputs.positions = {
+        "bands": 4 if tiny else 16,
+        "max_resolution": (16, 16, 16) if tiny else (64, 64, 64),
+    }
+    config.model.trunk.update(
+        num_latents=8 if tiny else 64,
+        latent_channels=16 if tiny else 128,
+        self_attends_per_block=1 if tiny else 4,
+        self_heads=2 if tiny else 4,
+    )
+    config.data = base.points(64 if tiny else 1024, 32)
+    config.train.epochs = 20.0
+    config.train.steps = 20 if tiny else 0
+    config.train.log_every = 5 if tiny else 50
+    return config

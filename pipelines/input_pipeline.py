@@ -1,0 +1,316 @@
+"""The input stream: one order of stages for every dataset.
+
+Training: this host's shards, in a new order every epoch -> interleave -> bounded shuffle of raw
+records -> skip to the start step -> decode and augment, seeded by the record's position ->
+(pairs -> mix, seeded by the example's position) -> batch -> prefetch.
+Evaluation: this host's shards in order -> decode -> pad to whole batches -> batch -> prefetch.
+
+The training stream is a pure function of (seed, salt, step): it depends neither on the number of
+threads, nor on `tf.random.set_seed`, nor on how a host's examples are cut into replicas and
+batches. So a run resumes to the bit by starting its stream at a later step; whole epochs are
+skipped by arithmetic and the rest as raw records, before anything is decoded.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from pipelines import image, mixing, points
+from pipelines.records import DatasetInfo, Feature, Shard, parser
+
+MODALITIES = {"image": image, "points": points}
+"""`config.data.modality` -> the module that prepares it; its name is also the field's name."""
+
+# Shards read in turn, one record from each. A constant: the order of the stream depends on it.
+_INTERLEAVE = 16
+_READ_BYTES = 2**20
+
+
+def train_stream(
+    info: DatasetInfo,
+    directory: str,
+    data: Any,
+    *,
+    seed: int,
+    salt: int = 0,
+    start_step: int = 0,
+    replica_batch: int,
+    replicas: int = 1,
+    host: int = 0,
+    hosts: int = 1,
+) -> tf.data.Dataset:
+    """The infinite training stream of one host.
+
+    A step consumes `replicas` consecutive batches, so the stream that starts at step k equals, to
+    the bit, the one that starts at 0 after k * replicas batches. Epochs follow each other without
+    a gap; a batch may straddle two.
+
+    Args:
+        info: the dataset's description.
+        directory: the folder of its shards, local or gs://.
+        data: the `data` section of a config.
+        seed: non-negative; decides the order and every augmentation.
+        salt: non-negative; another value is another stream of the same seed.
+        start_step: first step, >= 0.
+        replica_batch: examples in a batch.
+        replicas: batches this host consumes in a step.
+        host: index of this host.
+        hosts: number of hosts; host h reads every hosts-th shard from the h-th on.
+
+    Returns:
+        A dataset of {"image": float32 `[b, H, W, C]`} or {"points": float32 `[b, n, 3]`} with
+        "label": float32 `[b, num_classes]`, one-hot or mixed.
+
+    Raises:
+        ValueError: a split that is missing or empty, records of another schema, missing shards,
+            fewer shards than hosts, or a config value out of range.
+    """
+    module, parse = _open(info, data)
+    shards = _host_shards(info, directory, data.train_split, host, hosts)
+    records = sum(shard.records for shard in shards)
+    if not records:
+        raise ValueError(
+            f"split {data.train_split!r} of {directory}: no record for host {host} of {hosts}; "
+            "write the dataset with fewer shards (--shards) or train on fewer hosts"
+        )
+    if data.shuffle_buffer < 1:
+        raise ValueError(
+            f"config.data.shuffle_buffer={data.shuffle_buffer} must be at least 1, "
+            "which reads the records of an epoch in the order of the shards"
+        )
+    if min(seed, salt, start_step) < 0:
+        raise ValueError(f"seed={seed}, salt={salt} and start_step={start_step} can't be negative")
+    cfg, mix_cfg = data[data.modality], data.get("mixing")
+    per_example = mixing.records_per_example(mix_cfg)
+    shard_key, order_key, example_key, mix_key = _stream_keys(seed, salt, 4)
+    first_example = start_step * replicas * replica_batch
+    first_record = first_example * per_example
+    first_epoch, skipped = divmod(first_record, records)
+
+    def epoch_records(epoch: tf.Tensor) -> tf.data.Dataset:
+        # tf.data mixes the global seed into shuffle's own: pin that of this function's graph.
+        tf.compat.v1.set_random_seed(1)
+        paths = tf.constant([os.path.join(directory, shard.name) for shard in shards])
+        paths = tf.random.experimental.stateless_shuffle(paths, tf.stack([shard_key, epoch]))
+        order = tf.random.stateless_uniform(
+            [], tf.stack([order_key, epoch]), minval=None, maxval=None, dtype=tf.int64
+        )
+        stream = tf.data.Dataset.from_tensor_slices(paths).interleave(
+            lambda path: tf.data.TFRecordDataset(path, buffer_size=_READ_BYTES),
+            cycle_length=min(_INTERLEAVE, len(shards)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        stream = stream.apply(tf.data.experimental.assert_cardinality(records))
+        buffer = min(data.shuffle_buffer, records)
+        return stream.shuffle(buffer, seed=order, reshuffle_each_iteration=False)
+
+    def prepare(position: tf.Tensor, record: tf.Tensor) -> dict[str, tf.Tensor]:
+        fields = parse(record)
+        example_seed = tf.stack([example_key, position * hosts + host])
+        prepared = module.prepare_train(fields[data.modality], cfg, example_seed)
+        return {data.modality: prepared, "label": tf.one_hot(fields["label"], len(info.labels))}
+
+    def mix(position: tf.Tensor, pair: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        mix_seed = tf.stack([mix_key, position * hosts + host])
+        mixed, label = mixing.mix(pair[data.modality], pair["label"], mix_cfg, position, mix_seed)
+        return {data.modality: mixed, "label": label}
+
+    stream = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max).flat_map(epoch_records)
+    stream = _map(stream.skip(skipped).enumerate(first_record), prepare)
+    if per_example > 1:
+        pairs = stream.batch(per_example, drop_remainder=True)
+        stream = _map(pairs.enumerate(first_example), mix)
+    return _batches(stream, replica_batch)
+
+
+def eval_stream(
+    info: DatasetInfo,
+    directory: str,
+    data: Any,
+    *,
+    split: str,
+    replica_batch: int,
+    replicas: int = 1,
+    host: int = 0,
+    hosts: int = 1,
+) -> tf.data.Dataset:
+    """The finite evaluation stream of one host: each record of its shards once, in a fixed order.
+
+    Args:
+        info: the dataset's description.
+        directory: the folder of its shards, local or gs://.
+        data: the `data` section of a config.
+        split: name of the split.
+        replica_batch: examples in a batch.
+        replicas: batches this host consumes in a step.
+        host: index of this host.
+        hosts: number of hosts.
+
+    Returns:
+        A dataset of `eval_batches(...)` batches, the same number on every host: the fields of
+        `train_stream` and "weight": float32 `[b]`, 1 for records and 0 for padding.
+
+    Raises:
+        ValueError: as `train_stream`, except that a host may have no records.
+    """
+    module, parse = _open(info, data)
+    shards = _host_shards(info, directory, split, host, hosts)
+    records = sum(shard.records for shard in shards)
+    batches = eval_batches(info, split, replica_batch=replica_batch, replicas=replicas, hosts=hosts)
+    cfg, classes = data[data.modality], len(info.labels)
+
+    def prepare(record: tf.Tensor) -> dict[str, tf.Tensor]:
+        fields = parse(record)
+        return {
+            data.modality: module.prepare_eval(fields[data.modality], cfg),
+            "label": tf.one_hot(fields["label"], classes),
+            "weight": tf.constant(1.0),
+        }
+
+    padding = tf.data.Dataset.from_tensors(
+        {
+            data.modality: tf.zeros(module.shape(cfg)),
+            "label": tf.zeros(classes),
+            "weight": tf.constant(0.0),
+        }
+    ).repeat(batches * replica_batch - records)
+    stream = tf.data.TFRecordDataset(
+        [os.path.join(directory, shard.name) for shard in shards], buffer_size=_READ_BYTES
+    ).apply(tf.data.experimental.assert_cardinality(records))
+    return _batches(_map(stream, prepare).concatenate(padding), replica_batch)
+
+
+def eval_batches(
+    info: DatasetInfo, split: str, *, replica_batch: int, replicas: int = 1, hosts: int = 1
+) -> int:
+    """Number of batches that `eval_stream` yields on every host.
+
+    Args:
+        info: the dataset's description.
+        split: name of the split.
+        replica_batch: examples in a batch.
+        replicas: batches a host consumes in a step; the result is a multiple of it.
+        hosts: number of hosts.
+    """
+    most = max(records_per_host(info, split, host, hosts) for host in range(hosts))
+    return -(-most // (replica_batch * replicas)) * replicas
+
+
+def records_per_host(info: DatasetInfo, split: str, host: int = 0, hosts: int = 1) -> int:
+    """Number of records that one host reads in an epoch.
+
+    Args:
+        info: the dataset's description.
+        split: name of the split.
+        host: index of the host.
+        hosts: number of hosts.
+
+    Raises:
+        ValueError: no such split.
+    """
+    return sum(shard.records for shard in info.split(split).shards[host::hosts])
+
+
+def _map(stream: tf.data.Dataset, function: Callable[..., dict[str, tf.Tensor]]) -> tf.data.Dataset:
+    """Maps in parallel and keeps the order."""
+    return stream.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def _batches(stream: tf.data.Dataset, replica_batch: int) -> tf.data.Dataset:
+    """The last stages, the same in training and evaluation: whole batches, prepared ahead."""
+    stream = stream.batch(replica_batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    options = tf.data.Options()
+    options.deterministic = True
+    # The hosts' shards are chosen above: tf.distribute must not cut the stream again.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return stream.with_options(options)
+
+
+def _open(info: DatasetInfo, data: Any) -> tuple[Any, Callable[[tf.Tensor], dict[str, tf.Tensor]]]:
+    """Checks the config and the schema; returns the modality's module and the record parser."""
+    if data.modality not in MODALITIES:
+        raise ValueError(
+            f"config.data.modality={data.modality!r} is unknown: choose {' or '.join(MODALITIES)}"
+        )
+    module = MODALITIES[data.modality]
+    module.check(data[data.modality])
+    if data.get("mixing") is not None:
+        mixing.check(data.mixing)
+        if module is not image and mixing.records_per_example(data.mixing) > 1:
+            raise ValueError(
+                f"config.data.mixing: MixUp and CutMix mix images, not {data.modality}; "
+                "set mixup_alpha=0 and cutmix=False"
+            )
+    for name, expected in module.FEATURES.items():
+        found = info.features.get(name)
+        if found is None or not _matches(found, expected):
+            raise ValueError(
+                f"records of another schema: {data.modality} needs the feature {name!r} "
+                f"({_describe(expected)}), dataset {info.name!r} has {_describe(found)}; "
+                "use a config for this dataset or write it again with beam_preprocess.run"
+            )
+    return module, parser({name: info.features[name] for name in module.FEATURES})
+
+
+def _matches(found: Feature, expected: Feature) -> bool:
+    """Same dtype, same shape; None in the expected shape stands for any size."""
+    return (
+        found.dtype == expected.dtype
+        and len(found.shape) == len(expected.shape)
+        and all(e in (None, f) for f, e in zip(found.shape, expected.shape, strict=True))
+    )
+
+
+def _describe(feature: Feature | None) -> str:
+    return "none of that name" if feature is None else f"{feature.dtype} {feature.shape}"
+
+
+def _host_shards(
+    info: DatasetInfo, directory: str, split: str, host: int, hosts: int
+) -> tuple[Shard, ...]:
+    """Every hosts-th shard of the split from the host-th on, each there and of the right size."""
+    shards = info.split(split).shards
+    if not info.split(split).records:
+        raise ValueError(
+            f"split {split!r} of {directory} is empty: choose another split or write it again"
+        )
+    if not 0 <= host < hosts:
+        raise ValueError(f"host={host} must lie in [0, hosts={hosts})")
+    if len(shards) < hosts:
+        raise ValueError(
+            f"split {split!r} of {directory} has {len(shards)} shards for {hosts} hosts: write the "
+            f"dataset again with --shards={hosts} or more, or use {len(shards)} hosts or fewer"
+        )
+    shards = shards[host::hosts]
+    paths = [os.path.join(directory, shard.name) for shard in shards]
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:  # one round trip each on gs://
+        sizes = pool.map(_size, paths)
+    for path, shard, size in zip(paths, shards, sizes, strict=True):
+        if size != shard.bytes:
+            found = "is missing" if size is None else f"has {size} bytes instead of {shard.bytes}"
+            raise ValueError(
+                f"{path} {found}: copy it again or write the dataset again; "
+                "python -m beam_preprocess.verify finds every such file"
+            )
+    return shards
+
+
+def _size(path: str) -> int | None:
+    """Bytes of a file, None where there is none."""
+    try:
+        return tf.io.gfile.stat(path).length
+    except tf.errors.NotFoundError:
+        return None
+
+
+def _stream_keys(seed: int, salt: int, count: int) -> list[int]:
+    """`count` independent 64-bit keys of a stream, the same on every machine and NumPy version."""
+    state = np.random.SeedSequence([seed, salt]).generate_state(count, np.uint64)
+    return state.view(np.int64).tolist()

@@ -1,0 +1,108 @@
+"""Images: encoded bytes to checked bytes that TensorFlow decodes, or to pixels."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image
+
+from pipelines.readers import Rejected
+
+# Extensions by which image files are found; what is inside decides how they are read.
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp"}
+)
+
+
+def check(data: bytes, name: str) -> bytes:
+    """Decodes an image fully and returns bytes that TensorFlow can decode.
+
+    JPEG and PNG come back as they are. Other formats and JPEGs in CMYK are re-encoded as PNG:
+    `tf.io.decode_image` would refuse them in the middle of a training.
+
+    Args:
+      data: content of the file.
+      name: file name, for the message.
+
+    Returns:
+      JPEG or PNG bytes.
+
+    Raises:
+      Rejected: an empty file, no image, a corrupt one, or more pixels than Pillow's limit.
+    """
+    picture = _open(data, name)
+    if _tensorflow_reads(picture):
+        return data
+    encoded = io.BytesIO()
+    _as_rgb(picture).save(encoded, "PNG")
+    return encoded.getvalue()
+
+
+def read(data: bytes, name: str = "image") -> np.ndarray:
+    """Decodes an image.
+
+    Args:
+      data: content of the file.
+      name: file name, for the message.
+
+    Returns:
+      Pixels, uint8 `[H, W, 3]`; grey pictures are repeated, transparency is dropped.
+
+    Raises:
+      Rejected: as `check`.
+    """
+    return np.asarray(_as_rgb(_open(data, name)))
+
+
+def size(data: bytes) -> tuple[int, int]:
+    """Height and width in pixels, from the header alone."""
+    with Image.open(io.BytesIO(data)) as picture:
+        return picture.height, picture.width
+
+
+def _open(data: bytes, name: str) -> Image.Image:
+    if not data:
+        raise Rejected("empty-file", f"{name} has no bytes")
+    with warnings.catch_warnings():
+        # Above its limit Pillow warns, above twice the limit it raises: refuse both.
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            picture = Image.open(io.BytesIO(data))
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            limit = Image.MAX_IMAGE_PIXELS
+            raise Rejected("too-many-pixels", f"{name} has more than {limit:,} pixels") from None
+        except Exception as error:  # Pillow's plugins raise many kinds on bad headers.
+            raise Rejected("not-an-image", f"{name}: {_one_line(error)}") from None
+        try:
+            picture.load()
+        except Exception as error:
+            raise Rejected("corrupt-image", f"{name}: {_one_line(error)}") from None
+    return picture
+
+
+def _tensorflow_reads(picture: Image.Image) -> bool:
+    if picture.format == "JPEG":
+        return picture.mode in ("L", "RGB")
+    return picture.format == "PNG"
+
+
+def _as_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I;16"):  # Pillow would clip 16-bit grey to 255.
+        high_byte = (np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8)
+        picture = Image.fromarray(high_byte, "L")
+    elif picture.mode in (
+        "I",
+        "F",
+    ):  # 32-bit: of unknown range, taken as 16-bit where it exceeds 8.
+        values = np.asarray(picture, np.float64)
+        scale = 256 if values.max(initial=0) > 255 else 1
+        picture = Image.fromarray(np.clip(values / scale, 0, 255).astype(np.uint8), "L")
+    return picture.convert("RGB")
+
+
+def _one_line(error: Exception) -> str:
+    # Pillow names the buffer's address ("<_io.BytesIO object at 0x...>"): the same on no two runs.
+    text = " ".join(str(error).split()) or type(error).__name__
+    return "cannot identify image file" if "cannot identify" in text else text

@@ -1,0 +1,216 @@
+"""Runs what README.md and CONTRIBUTING.md tell people to run, in a copy of the tree.
+
+Every line of every `bash` block is run, in order, on small data that this test makes where the README
+has its own, with `:tiny` in place of `:small`. A line may be left out only for a reason below.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import json
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+COPIED = ("beam_preprocess", "configs", "pipelines", "tf_perceiver")
+COPIED_FILES = ("LICENSE", "README.md", "pyproject.toml", "setup.cfg")
+# Blocks under a comment `not run: ...` may start with these and nothing else.
+NEED_DOCKER = ("docker run", "curl")
+# The environment that the tests run in; `make` lines are looked up in the Makefile instead.
+ENTERING = "source .venv/bin/activate"
+# What must end in an error here, for want of the hardware or the cloud: its one line names them.
+WITHOUT_HARDWARE = {
+    "--strategy=tpu": r"error: --strategy=tpu: .*TPU",
+    "--runner=DataflowRunner": r"error: .*(Dataflow|gs://|cloud|credentials|Google)",
+}
+TEST_IMAGES = 7  # a class; no divisor of a batch, so that padding would be noticed
+TEST_SHAPES = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """A fenced block: file, heading above it, language, a comment right above it, and its text."""
+
+    file: str
+    heading: str
+    language: str
+    comment: str
+    text: str
+
+    @property
+    def lines(self) -> list[str]:
+        """Its commands, continued lines joined."""
+        joined = self.text.replace("\\\n", " ")
+        return [line for line in map(str.strip, joined.splitlines()) if line]
+
+
+def blocks_of(file: str, text: str) -> list[Block]:
+    """All fenced blocks of a Markdown text."""
+    found, heading, comment = [], "", ""
+    lines = iter(text.splitlines())
+    for line in lines:
+        if line.startswith("```") and len(line) > 3:
+            body = []
+            for inner in lines:
+                if inner.startswith("```"):
+                    break
+                body.append(inner)
+            found.append(Block(file, heading, line[3:], comment, "\n".join(body)))
+        elif line.startswith("#"):
+            heading = line.lstrip("# ")
+        comment = line if line.startswith("<!--") else ""
+    return found
+
+
+BLOCKS = [
+    block
+    for file in ("README.md", "CONTRIBUTING.md")
+    for block in blocks_of(file, (ROOT / file).read_text(encoding="utf-8"))
+]
+COMMANDS = [
+    pytest.param(line, id=f"{block.heading}: {' '.join(line.split()[:4])}")
+    for block in BLOCKS
+    if block.language == "bash" and not block.comment
+    for line in block.lines
+]
+
+
+def _write_images(folder: pathlib.Path, seed: int, suffix: str, count: int) -> list[pathlib.Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed)
+    files = [folder / f"{seed}-{index}.{suffix}" for index in range(count)]
+    for file in files:
+        Image.fromarray(random.integers(0, 255, (32, 32, 3), np.uint8)).save(file)
+    return files
+
+
+def _write_meshes(folder: pathlib.Path, size: tuple[float, float, float], count: int) -> None:
+    folder.mkdir(parents=True)
+    corners = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1], indexing="ij"), -1).reshape(-1, 3)
+    faces = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+    for index in range(count):
+        vertices = corners * np.array(size) * (1 + index / 10)
+        lines = ["OFF", "8 6 0", *(" ".join(map(str, vertex)) for vertex in vertices)]
+        lines += [" ".join(map(str, (4, *face))) for face in faces]
+        (folder / f"{folder.parent.name}_{index:04d}.off").write_text("\n".join(lines) + "\n")
+
+
+def _apply(diff: str, text: str) -> str:
+    """Applies the hunks of a `diff` block, which are separated by empty lines."""
+    for hunk in re.split(r"\n\s*\n", diff):
+        lines = hunk.splitlines()
+        old = "\n".join(line[1:] for line in lines if line[0] in " -")
+        new = "\n".join(line[1:] for line in lines if line[0] in " +")
+        assert text.count(old) == 1, f"the README's diff doesn't apply: {old!r}"
+        text = text.replace(old, new)
+    return text
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A copy of the tree, changed as the README says, with the raw data that it speaks of."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in COPIED:
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in COPIED_FILES:
+        shutil.copy(ROOT / name, folder)
+    for number, label in enumerate(("cat", "ship")):
+        for split, count in (("train", 40), ("test", TEST_IMAGES)):
+            _write_images(folder / "raw/cifar10" / split / label, 2 * number, "jpg", count)
+    for label, size in (("chair", (1.0, 1.0, 2.0)), ("table", (2.0, 2.0, 1.0))):
+        for split, count in (("train", 20), ("test", TEST_SHAPES)):
+            _write_meshes(folder / "raw/modelnet40" / label / split, size, count)
+    rows = ["path,label,split"]
+    for seed, split in enumerate(("train", "test")):
+        for index, file in enumerate(_write_images(folder / "raw/mine/all", seed, "png", 36)):
+            rows.append(f"all/{file.name},{('owl', 'yak')[index % 2]},{split}")
+    (folder / "raw/mine/labels.csv").write_text("\n".join(rows) + "\n")
+
+    for block in BLOCKS:
+        if block.language == "python" and block.text.startswith("# beam_preprocess/"):
+            (folder / block.lines[0].lstrip("# ")).write_text(block.text + "\n")
+        elif block.language == "diff":
+            table = folder / "beam_preprocess/datasets/__init__.py"
+            table.write_text(_apply(block.text, table.read_text()))
+    return folder
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_documented_command_works(line, command, clone):
+    words = []
+    for word in shlex.split(line.replace(":small", ":tiny")):
+        matched = sorted(glob.glob(word, root_dir=clone)) if "*" in word else [word]
+        assert matched, f"{word} matches nothing"
+        words += matched
+    if words[0] == "make":
+        subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, check=True, capture_output=True)
+        return
+    if line == ENTERING:
+        return
+    if words[:2] != ["python", "-m"]:
+        words[0] = sys.executable if words[0] == "python" else words[0]
+        subprocess.run(words, cwd=clone, check=True, timeout=120)
+        return
+    result = command(*words[2:], cwd=clone, timeout=300)
+    for flag, expected in WITHOUT_HARDWARE.items():
+        if flag in words:
+            assert result.returncode == 2, result.stderr
+            (error,) = [it for it in result.stderr.splitlines() if it.startswith("error:")]
+            assert re.match(expected, error)
+            assert "Traceback" not in result.stderr
+            return
+    result.check()
+    if words[2] == "tf_perceiver.evaluate":
+        per_class = TEST_SHAPES if "modelnet40" in line else TEST_IMAGES
+        assert json.loads(result.stdout.splitlines()[-1])["examples"] == 2 * per_class
+    if words[2] == "tf_perceiver.predict":
+        asked = [word for word in words if word.startswith("raw/")]
+        assert len(asked) > 1
+        for file in asked:
+            assert os.path.basename(file) in result.stdout
+
+
+def test_only_what_needs_docker_is_left_out():
+    for block in BLOCKS:
+        if block.language == "bash" and block.comment:
+            assert block.comment == "<!-- not run: needs docker -->"
+            assert all(line.startswith(NEED_DOCKER) for line in block.lines)
+
+
+def test_the_readme_names_every_command_and_every_config():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in ("train", "evaluate", "export", "predict"):
+        assert f"python -m tf_perceiver.{name} " in text
+    for file in re.findall(r"configs/\w+\.py", text):
+        assert (ROOT / file).exists()
+
+
+def test_links_lead_somewhere():
+    for file in ("README.md", "CONTRIBUTING.md"):
+        text = (ROOT / file).read_text(encoding="utf-8")
+        headings = {
+            re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+            for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+        }
+        for target in re.findall(r"\]\(([^)]+)\)", text):
+            if target.startswith("#"):
+                assert target[1:] in headings
+            elif "://" not in target:
+                assert (ROOT / target).exists()
+
+
+def test_a_failing_block_would_be_seen():
+    text = "# A\n\n<!-- not run: x -->\n```bash\none \\\n two\nthree\n```\ntext\n```bash\nfour\n```\n"
+    first, second = blocks_of("x.md", text)
+    assert (first.heading, first.comment, first.lines) == ("A", "<!-- not run: x -->", ["one   two", "three"])
+    assert (second.comment, second.lines) == ("", ["four"])

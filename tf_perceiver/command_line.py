@@ -1,0 +1,58 @@
+"""What every command does around its main: quiet TensorFlow, turn expected errors into one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+
+# Before TensorFlow is imported, else it has no effect. Level 2 still prints three "Unable to
+# register" errors of CUDA libraries at every start; what really fails is raised. Users can lower it.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Notices of Google's client libraries that Beam brings, and of tensorflow-addons' retirement.
+warnings.filterwarnings("ignore", category=FutureWarning, module="google")
+warnings.filterwarnings("ignore", module="tensorflow_addons")
+
+from absl import app, flags, logging  # noqa: E402
+
+USAGE_ERROR = 2
+
+
+def run(main: Callable[[list[str]], int | None], *, positional: bool = False) -> None:
+    """Parses the flags, runs `main`, exits with what it returns.
+
+    ValueError and OSError are what our code raises for mistakes in flags, files and folders: they
+    become one line on stderr and exit code 2. Anything else is a bug and keeps its traceback.
+
+    Args:
+      main: gets argv without the flags.
+      positional: whether words that aren't flags are meant (files to predict from).
+    """
+    logging.set_verbosity(logging.WARNING)
+
+    def parse(argv: Sequence[str]) -> list[str]:
+        try:
+            return flags.FLAGS(argv)
+        except flags.Error as error:
+            _fail(error)
+        # ml_collections' ways of saying that a config file, a variant or a key doesn't exist.
+        except (AttributeError, KeyError, OSError, TypeError, ValueError, ImportError) as error:
+            _fail(error)
+
+    def guarded(argv: list[str]) -> int | None:
+        if len(argv) > 1 and not positional:
+            _fail(ValueError(f"{argv[1]!r} is not a flag; see --help"))
+        try:
+            return main(argv)
+        except (ValueError, OSError) as error:
+            _fail(error)
+
+    app.run(guarded, flags_parser=parse)
+
+
+def _fail(error: Exception) -> None:
+    message = error.args[0] if isinstance(error, KeyError) and error.args else str(error)
+    message = " ".join(str(message).split())
+    print(f"error: {message or type(error).__name__}", file=sys.stderr)
+    sys.exit(USAGE_ERROR)

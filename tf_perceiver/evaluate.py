@@ -1,0 +1,55 @@
+"""Evaluates a trained workdir: ``python -m tf_perceiver.evaluate --workdir=DIR [--split=test]``.
+
+The last line of the output is one JSON object with the split, the step, the exact number of
+examples, and the metrics.
+"""
+
+# ruff: noqa: E402, I001
+from __future__ import annotations
+
+from tf_perceiver import command_line  # First: it quiets TensorFlow before it is imported.
+
+import json
+
+from absl import flags
+
+from pipelines.records import DatasetInfo
+from tf_perceiver.training import checkpoint, distributed_input, loop
+from tf_perceiver.training import strategy as strategies
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder that tf_perceiver.train has written.")
+DATA = flags.DEFINE_string("data", None, "Records; by default those it was trained on.")
+SPLIT = flags.DEFINE_string("split", None, "Split; by default the config's data.eval_split.")
+STRATEGY = flags.DEFINE_string(
+    "strategy", "auto", f"How to use the devices: {', '.join(strategies.STRATEGIES)}."
+)
+TPU = flags.DEFINE_string("tpu", None, "Name or address of the TPU; 'local' on a TPU VM.")
+
+
+def main(argv: list[str]) -> None:
+    """Prints the metrics of the newest valid checkpoint."""
+    del argv
+    if WORKDIR.value is None:
+        raise ValueError("--workdir is missing; see --help")
+    strategy = strategies.build(STRATEGY.value, TPU.value)
+    with strategy.scope():
+        trained = checkpoint.load_for_inference(WORKDIR.value)
+    directory = DATA.value or trained.data_directory
+    info = DatasetInfo.read(directory)
+    if info.labels != trained.info.labels:
+        raise ValueError(
+            f"{directory} has {len(info.labels)} labels, {WORKDIR.value} was trained on "
+            f"{len(trained.info.labels)} others; give records of the same classes"
+        )
+    split = SPLIT.value or trained.config.data.eval_split
+    evaluator = loop.Evaluator(
+        strategy,
+        trained.model,
+        trained.task,
+        *distributed_input.eval_dataset(strategy, info, directory, trained.config.data, split),
+    )
+    print(json.dumps({"split": split, "step": trained.step, **evaluator.evaluate()}))
+
+
+if __name__ == "__main__":
+    command_line.run(main)

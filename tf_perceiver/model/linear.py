@@ -1,0 +1,118 @@
+"""The small layers that everything else is made of: linear, layer norm, MLP; and their initialisers.
+
+Every variable is created in ``__init__`` under its full neutral name (``enc.cross.0.attn.q.kernel``),
+so that Keras adds no prefix of its own and importing a checkpoint is a renaming.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+# The paper's epsilon. Keras' default is 1e-3.
+LAYER_NORM_EPSILON = 1e-5
+
+
+def variance_scaling() -> tf.keras.initializers.Initializer:
+    """Truncated normal of variance 1 / fan-in, with the correction for the cut at two sigma.
+
+    For the q, k, v, o and MLP kernels. Correct on 2-D kernels only: on Keras' 3-D attention
+    kernels the same initialiser would count the fan-in as C * heads.
+    """
+    return tf.keras.initializers.VarianceScaling(1.0, "fan_in", "truncated_normal")
+
+
+def truncated_normal(stddev: float = 0.02) -> tf.keras.initializers.Initializer:
+    """Normal of the given sigma cut at two sigma, *without* correction: latents, tables, pads."""
+    return tf.keras.initializers.TruncatedNormal(stddev=stddev)
+
+
+def lecun_uncorrected(fan_in: int) -> tf.keras.initializers.Initializer:
+    """Haiku's default for plain linears: truncated normal of sigma 1 / sqrt(fan-in), uncorrected."""
+    return tf.keras.initializers.TruncatedNormal(stddev=fan_in**-0.5)
+
+
+def statistics_dtype(dtype: tf.DType | str) -> tf.DType:
+    """The dtype for sums, softmax and layer norm: never below float32, float64 stays float64."""
+    dtype = tf.as_dtype(dtype)
+    return tf.float32 if dtype.size < 4 else dtype
+
+
+class Linear(tf.keras.layers.Layer):
+    """``x @ kernel + bias`` on the last axis, as one 2-D matrix product.
+
+    A batched product against a shared kernel would broadcast the kernel, and its gradient would
+    be summed over the batch afterwards; folding the leading axes avoids both.
+
+    Args:
+      name: prefix of the variable names.
+      inputs: channels in.
+      outputs: channels out.
+      initializer: of the kernel [inputs, outputs]; the bias starts at zero.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        inputs: int,
+        outputs: int,
+        initializer: tf.keras.initializers.Initializer | str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        self.inputs, self.outputs = inputs, outputs
+        if initializer is None:
+            initializer = variance_scaling()
+        self.kernel = self.add_weight(
+            name=f"{name}.kernel", shape=(inputs, outputs), initializer=initializer
+        )
+        self.bias = self.add_weight(name=f"{name}.bias", shape=(outputs,), initializer="zeros")
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """[..., inputs] -> [..., outputs]."""
+        leading = tf.shape(x)[:-1]
+        y = tf.matmul(tf.reshape(x, [-1, self.inputs]), self.kernel) + self.bias
+        y = tf.reshape(y, tf.concat([leading, [self.outputs]], 0))
+        return tf.ensure_shape(y, x.shape[:-1] + [self.outputs])
+
+
+class LayerNorm(tf.keras.layers.Layer):
+    """Layer norm over the last axis with learned scale and offset, epsilon 1e-5.
+
+    Runs in float32 at least, whatever the compute dtype, and gives the compute dtype back.
+    """
+
+    def __init__(self, name: str, channels: int) -> None:
+        # No autocasting: the statistics, the scale and the offset stay in the variables' dtype.
+        super().__init__(name=name, autocast=False)
+        self.channels = channels
+        self.gamma = self.add_weight(name=f"{name}.gamma", shape=(channels,), initializer="ones")
+        self.beta = self.add_weight(name=f"{name}.beta", shape=(channels,), initializer="zeros")
+
+    def normalise(self, x: tf.Tensor) -> tf.Tensor:
+        """[..., C] -> (x - mean) / sqrt(variance + eps), without scale and offset."""
+        x = tf.cast(x, statistics_dtype(self.compute_dtype))
+        mean = tf.reduce_mean(x, -1, keepdims=True)
+        centred = x - mean
+        variance = tf.reduce_mean(tf.square(centred), -1, keepdims=True)
+        return centred * tf.math.rsqrt(variance + LAYER_NORM_EPSILON)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """[..., C] -> [..., C]."""
+        dtype = statistics_dtype(self.compute_dtype)
+        y = self.normalise(x) * tf.cast(self.gamma, dtype) + tf.cast(self.beta, dtype)
+        return tf.cast(y, self.compute_dtype)
+
+
+class MLP(tf.keras.layers.Layer):
+    """Linear to ``widening * C``, GELU (tanh form, as DeepMind's), linear back to C.
+
+    The published models have widening 1. Reference: DeepMind ``perceiver.py``, class MLP.
+    """
+
+    def __init__(self, name: str, channels: int, widening: int = 1) -> None:
+        super().__init__(name=name)
+        self.fc1 = Linear(f"{name}.fc1", channels, channels * widening)
+        self.fc2 = Linear(f"{name}.fc2", channels * widening, channels)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """[..., C] -> [..., C]."""
+        return self.fc2(tf.nn.gelu(self.fc1(x), approximate=True))

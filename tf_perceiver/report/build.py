@@ -1,0 +1,95 @@
+"""Writes `index.html` and its pictures."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tf_perceiver.training import workdir
+
+if TYPE_CHECKING:
+    from pipelines.records import DatasetInfo
+
+
+def write_report(
+    directory: Path,
+    *,
+    model: Any,
+    config: Mapping[str, Any],
+    info: DatasetInfo,
+    metrics_file: Path,
+    eval_batches: Iterable[Mapping[str, Any]],
+    step: int,
+) -> Path:
+    """Writes the report of a trained model.
+
+    Runs the model once over `eval_batches`. Files are replaced one by one and atomically, the page
+    last, so a reader never meets half of a file.
+
+    Args:
+      directory: made where it doesn't exist.
+      model: called as `model(batch, training=False)` -> logits [B, classes]; has
+        `first_cross_attention(batch)` -> [B, heads, N, M] and `input_grid(batch)`.
+      config: the run's config: a ConfigDict or the like of it as plain dicts.
+      info: the dataset's description.
+      metrics_file: `metrics.jsonl`; without it (a model trained elsewhere) there are no curves.
+      eval_batches: {"image": float32 [B, H, W, C]} or {"points": float32 [B, n, 3]} with "label",
+        one-hot [B, classes], and "weight" [B], 0 for padding.
+      step: of the model's weights.
+
+    Returns:
+      Path of `index.html`.
+
+    Raises:
+      ValueError: if `eval_batches` holds no example.
+    """
+    # Here, not above: matplotlib takes a second, and training imports this module at its start.
+    from tf_perceiver.report import page, sections
+    from tf_perceiver.report.answers import answers
+
+    data = config["data"]
+    split = data["eval_split"]
+    rows = read_rows(metrics_file)
+    answered = answers(model, eval_batches, data, info.labels)
+    parts = [
+        sections.curves(rows, split),
+        sections.samples(answered, split),
+        sections.attention(model, answered, data["modality"]),
+        sections.confusions(answered, info.labels),
+        sections.classes(answered, info.labels),
+    ]
+    html = page.render(
+        f"{config['name']} on {info.name}",
+        f"step {step:,}, written {time.strftime('%Y-%m-%d %H:%M')}",
+        sections.headlines(answered, rows, split, step),
+        sections.facts(model, config, info, rows, step),
+        parts,
+    )
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    for part in parts:
+        for picture in part.pictures:
+            _write(directory / f"{picture.name}.png", picture.png)
+    _write(directory / "index.html", html.encode())
+    return directory / "index.html"
+
+
+def read_rows(metrics_file: Path) -> list[dict[str, Any]]:
+    """Rows of a `metrics.jsonl` by step; of a step done twice (after a rollback), the last.
+
+    A missing file has no rows.
+    """
+    latest = {
+        (row["kind"], row.get("split"), row["step"]): row
+        for row in workdir.read_metrics(Path(metrics_file))
+    }
+    return sorted(latest.values(), key=lambda row: row["step"])
+
+
+def _write(file: Path, content: bytes) -> None:
+    temporary = file.with_name(f".{file.name}.part")
+    temporary.write_bytes(content)
+    os.replace(temporary, file)

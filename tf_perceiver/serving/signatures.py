@@ -1,0 +1,163 @@
+"""What a served model is asked and what it answers; the check that it needs nothing but TensorFlow.
+
+The signature decodes and normalises with the same functions as evaluation (`pipelines.image` and
+`pipelines.points`), so the two can't drift apart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from pipelines import image as image_pipeline
+from pipelines import points as points_pipeline
+
+if TYPE_CHECKING:
+    from pipelines.records import DatasetInfo
+
+# The one input of `serving_default`, by modality. A name that ends in `_bytes` makes TensorFlow
+# Serving's REST interface accept {"b64": ...}.
+INPUT_NAMES = {"image": "image_bytes", "points": "points"}
+
+# Registered in TensorFlow itself, yet they call back into the Python process that built the graph.
+_PYTHON_OPERATIONS = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
+
+
+class ServedModel(tf.Module):
+    """What `tf.saved_model.save` gets: the variables, the label file and the function, no Keras.
+
+    Without Keras's own metadata the SavedModel is smaller and asks no reader for our classes.
+
+    Attributes:
+      weights: the model's variables.
+      labels_file: one label a line, in the order of `probabilities`; saved as `assets/labels.txt`.
+      serving_default: the function of the signature.
+    """
+
+    def __init__(self, model: tf.keras.Model, config: Any, info: DatasetInfo, labels_file: Path):
+        super().__init__(name="served_model")
+        self.weights = list(model.variables)
+        self.labels_file = tf.saved_model.Asset(str(labels_file))
+        self.serving_default = serving_function(model, config, info)
+
+
+def input_name(data: Mapping[str, Any]) -> str:
+    """Name of the signature's input for `config.data`.
+
+    Raises:
+      ValueError: if the modality can't be served.
+    """
+    if data["modality"] not in INPUT_NAMES:
+        raise ValueError(
+            f"data.modality={data['modality']!r} can't be served; "
+            f"there are {', '.join(sorted(INPUT_NAMES))}"
+        )
+    return INPUT_NAMES[data["modality"]]
+
+
+def prepare(data: Mapping[str, Any], example: tf.Tensor) -> tf.Tensor:
+    """One raw example as the model sees it, exactly as in evaluation.
+
+    Args:
+      data: `config.data`.
+      example: encoded image bytes, string [], or points, float32 [n, 3].
+
+    Returns:
+      float32 [H, W, C] or [num_points, 3].
+    """
+    if data["modality"] == "image":
+        return image_pipeline.prepare_eval(example, data["image"])
+    return points_pipeline.prepare_eval(example, data["points"])
+
+
+def serving_function(
+    model: tf.keras.Model, config: Any, info: DatasetInfo
+) -> tf.types.experimental.GenericFunction:
+    """Raw examples in, probabilities and labels out.
+
+    The function takes `image_bytes`, string [B], for images, and `points`, float32 [B, n, 3], for
+    points: any B, 0 included, and any n >= 1. It returns `probabilities`, float32 [B, classes],
+    `label`, string [B], the name of the most probable class, and `score`, float32 [B], its
+    probability.
+
+    Args:
+      model: called as `model({modality: batch}, training=False)` -> logits [B, classes].
+      config: the run's config; `config.data` says what is served.
+      info: the dataset's description, for its label names.
+
+    Raises:
+      ValueError: if the modality can't be served.
+    """
+    data = config.data
+    modality = data["modality"]
+    size = data["image"]["size"] if modality == "image" else ()
+    prepared = tf.TensorSpec(
+        (*size, data["image"]["channels"])
+        if modality == "image"
+        else (data["points"]["num_points"], 3),
+        tf.float32,
+    )
+    if modality == "image":
+        signature = tf.TensorSpec([None], tf.string, name=input_name(data))
+    else:
+        signature = tf.TensorSpec([None, None, 3], tf.float32, name=input_name(data))
+    names = tf.constant(info.labels, tf.string)
+
+    @tf.function(input_signature=[signature])
+    def serving_default(raw: tf.Tensor) -> dict[str, tf.Tensor]:
+        batch = tf.map_fn(lambda example: prepare(data, example), raw, fn_output_signature=prepared)
+        logits = model({modality: batch}, training=False)
+        probabilities = tf.nn.softmax(tf.cast(logits, tf.float32))
+        return {
+            "probabilities": probabilities,
+            "label": tf.gather(names, tf.argmax(probabilities, axis=-1)),
+            "score": tf.reduce_max(probabilities, axis=-1),
+        }
+
+    return serving_default
+
+
+def custom_operations(saved_model_dir: Path) -> list[str]:
+    """Operations in a SavedModel that a plain TensorFlow (such as TensorFlow Serving) hasn't got.
+
+    Reads the graph and its function library from the file; nothing is loaded. `tf.raw_ops` is the
+    measure because it is fixed when TensorFlow is built: the process's operation registry also has
+    what tensorflow-addons or tensorflow-io may have registered by now.
+
+    Args:
+      saved_model_dir: the folder with `saved_model.pb`.
+
+    Returns:
+      The sorted names, without repetition; empty for a model that can be served anywhere.
+
+    Raises:
+      ValueError: if the folder holds no readable SavedModel.
+    """
+    from google.protobuf.message import DecodeError
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    file = Path(saved_model_dir) / "saved_model.pb"
+    saved = saved_model_pb2.SavedModel()
+    try:
+        saved.ParseFromString(file.read_bytes())
+    except (OSError, DecodeError) as error:
+        raise ValueError(f"{saved_model_dir}: no readable SavedModel there ({error})") from error
+    found: set[str] = set()
+    for graph in (meta.graph_def for meta in saved.meta_graphs):
+        functions = {function.signature.name for function in graph.library.function}
+        nodes = list(graph.node)
+        for function in graph.library.function:
+            nodes.extend(function.node_def)
+        # A node may also call a function of the library by its name.
+        found |= {node.op for node in nodes} - functions
+    return sorted(op for op in found if op in _PYTHON_OPERATIONS or not _in_core(op))
+
+
+def _in_core(op: str) -> bool:
+    with contextlib.suppress(AttributeError):
+        return getattr(tf.raw_ops, op) is not None
+    return False

@@ -1,0 +1,110 @@
+"""Asks an exported model for predictions with TensorFlow alone: an example client, and a proof.
+
+    python -I -S tf_perceiver/serving/standalone.py --alone SAVED_MODEL FILE...
+
+`-I -S` keeps the current folder and every `.pth` file out of `sys.path`, and with them an editable
+install of this package; the script then adds the environment's site-packages itself. With `--alone`
+it refuses to run where a package of ours could be imported. It prints one JSON line a file:
+`{"file": ..., "label": ..., "score": ...}`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import pathlib
+import sys
+import sysconfig
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+OURS = ("tf_perceiver", "pipelines", "beam_preprocess", "configs")
+BATCH = 64  # files a request
+
+
+def add_site_packages() -> None:
+    """Makes the environment of this interpreter importable where `-S` left it out."""
+    environment = os.path.dirname(os.path.dirname(os.path.abspath(sys.executable)))
+    folder = sysconfig.get_path("purelib", "venv", vars={"base": environment})
+    if folder not in sys.path:
+        sys.path.append(folder)
+
+
+def version_folder(model: pathlib.Path) -> pathlib.Path:
+    """The SavedModel itself, or the highest version below, as TensorFlow Serving chooses it.
+
+    Raises:
+      ValueError: if there is neither.
+    """
+    if (model / "saved_model.pb").exists():
+        return model
+    versions = [path for path in model.glob("[0-9]*/") if path.name.isdecimal()]
+    if not versions:
+        raise ValueError(
+            f"{model} has neither saved_model.pb nor a version folder; "
+            "name what tf_perceiver.export wrote"
+        )
+    return max(versions, key=lambda path: int(path.name))
+
+
+def predict(model: pathlib.Path, files: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yields the prediction for each file, in order.
+
+    Args:
+      model: a SavedModel or the folder of its versions.
+      files: encoded images for a model of `image_bytes`; `.npy` files, float32 [n, 3], for one of
+        `points`.
+
+    Raises:
+      ValueError: no SavedModel there.
+      OSError: a file can't be read.
+    """
+    folder = version_folder(model)
+    for file in files:  # before the seconds that TensorFlow takes
+        pathlib.Path(file).open("rb").close()
+
+    import numpy as np
+    import tensorflow as tf
+
+    # The loaded object owns the variables, so it must live as long as the signature is called.
+    loaded = tf.saved_model.load(str(folder))
+    serving = loaded.signatures["serving_default"]
+    ((name, spec),) = serving.structured_input_signature[1].items()
+    encoded = spec.dtype == tf.string
+    size = BATCH if encoded else 1  # clouds of different sizes don't stack
+    for start in range(0, len(files), size):
+        names = files[start : start + size]
+        if encoded:
+            batch = tf.constant([pathlib.Path(file).read_bytes() for file in names])
+        else:
+            batch = tf.constant([np.load(file).astype(np.float32) for file in names])
+        answer = serving(**{name: batch})
+        for file, label, score in zip(names, answer["label"], answer["score"], strict=True):
+            yield {"file": file, "label": label.numpy().decode(), "score": round(float(score), 4)}
+
+
+def main() -> int:
+    """Parses the command line and prints the predictions; returns the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--alone", action="store_true", help="fail where we can be imported")
+    parser.add_argument("model", type=pathlib.Path, help="SavedModel or folder of its versions")
+    parser.add_argument("files", nargs="+", help="raw image files, or .npy point clouds")
+    arguments = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    add_site_packages()
+    found = [package for package in OURS if importlib.util.find_spec(package)]
+    try:
+        if arguments.alone and found:
+            raise ValueError(f"{found[0]} can be imported here; run with python -I -S")
+        for prediction in predict(arguments.model, arguments.files):
+            print(json.dumps(prediction))
+    except (ValueError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

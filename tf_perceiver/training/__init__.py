@@ -1,0 +1,1 @@
+"""Strategies, optimizers, the loop and its checkpoints."""

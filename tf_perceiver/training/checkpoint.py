@@ -1,0 +1,237 @@
+"""Checkpoints that say what they are, and are used only if they are whole.
+
+Each is TensorFlow's own files plus ``ckpt-<step>.json``, written last and atomically: step, config
+digest, dataset fingerprint, and the size and sha256 of every file. What has no such file, or
+doesn't match it, isn't a checkpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from absl import logging
+from ml_collections import ConfigDict
+
+from pipelines.records import DatasetInfo
+from tf_perceiver import tasks
+from tf_perceiver.training import workdir as workdirs
+
+MANIFEST_PREFIX = "ckpt-"
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What the json beside a checkpoint says.
+
+    Attributes:
+      step: number of steps done.
+      config_digest, fingerprint: of the run that saved it.
+      files: {file name: {"bytes": size, "sha256": hash}}.
+      path: of the json file.
+    """
+
+    step: int
+    config_digest: str
+    fingerprint: str
+    files: dict[str, dict[str, Any]]
+    path: Path
+
+    @property
+    def prefix(self) -> str:
+        """What TensorFlow calls the checkpoint."""
+        return str(self.path.with_suffix(""))
+
+    @classmethod
+    def read(cls, path: Path) -> Manifest:
+        """Reads the json; raises ValueError where it isn't one of ours."""
+        try:
+            return cls(path=path, **json.loads(path.read_text()))
+        except (TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} is not a checkpoint's manifest: {error}") from error
+
+    def damage(self) -> str | None:
+        """What is wrong with the files, or None."""
+        for name, expected in self.files.items():
+            file = self.path.parent / name
+            if not file.exists():
+                return f"{name} is missing"
+            if file.stat().st_size != expected["bytes"]:
+                return f"{name} has {file.stat().st_size} bytes, not {expected['bytes']}"
+            if _sha256(file) != expected["sha256"]:
+                return f"{name} is not what was written (sha256 differs)"
+        return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+      directory: ``<workdir>/checkpoints``.
+      objects: what is saved: model, optimizer, global_step.
+      config_digest, fingerprint: written into every checkpoint.
+      keep: how many of the newest stay.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        objects: dict[str, Any],
+        *,
+        config_digest: str = "",
+        fingerprint: str = "",
+        keep: int = 3,
+    ) -> None:
+        self.directory, self.keep = directory, keep
+        self.config_digest, self.fingerprint = config_digest, fingerprint
+        self.checkpoint = tf.train.Checkpoint(**objects)
+
+    def save(self, step: int) -> Path:
+        """Saves the state after `step` steps; deletes the oldest beyond `keep`."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        path = self.directory / f"{MANIFEST_PREFIX}{step:09d}.json"
+        prefix = str(path.with_suffix(""))
+        self.checkpoint.write(prefix)
+        files = {}
+        for file in sorted(self.directory.glob(f"{path.stem}.*")):
+            if file.suffix in (".json", ".tmp"):
+                continue
+            _fsync(file)
+            files[file.name] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
+        manifest = {
+            "step": step,
+            "config_digest": self.config_digest,
+            "fingerprint": self.fingerprint,
+            "files": files,
+        }
+        workdirs.write_atomically(path, json.dumps(manifest, indent=1))
+        for old in manifests(self.directory)[self.keep :]:
+            # The manifest goes first: without it the rest isn't a checkpoint any more.
+            old.path.unlink()
+            for name in old.files:
+                (self.directory / name).unlink(missing_ok=True)
+        return path
+
+    def restore(self) -> int | None:
+        """Restores the newest valid checkpoint; returns its step, or None where there is none.
+
+        Raises:
+          ValueError: checkpoints are there and none is valid: training must not silently start
+            again from step 0 over them.
+        """
+        manifest = newest_valid(self.directory)
+        if manifest is None:
+            return None
+        self.checkpoint.read(manifest.prefix).assert_consumed()
+        return manifest.step
+
+
+def manifests(directory: Path) -> list[Manifest]:
+    """All manifests, newest first; unreadable ones are left out with a warning."""
+    found = []
+    for path in directory.glob(f"{MANIFEST_PREFIX}*.json"):
+        try:
+            found.append(Manifest.read(path))
+        except ValueError as error:
+            logging.warning("%s", error)
+    return sorted(found, key=lambda manifest: manifest.step, reverse=True)
+
+
+def newest_valid(directory: Path) -> Manifest | None:
+    """The newest checkpoint whose files are whole, or None where none was ever written.
+
+    Raises:
+      ValueError: checkpoints are there and none is valid.
+    """
+    reasons = []
+    for manifest in manifests(directory):
+        damage = manifest.damage()
+        if damage is None:
+            if reasons:
+                logging.warning("%s; using step %d instead", "; ".join(reasons), manifest.step)
+            return manifest
+        reasons.append(f"checkpoint of step {manifest.step}: {damage}")
+    leftovers = list(directory.glob(f"{MANIFEST_PREFIX}*.json")) or list(
+        directory.glob(f"{MANIFEST_PREFIX}*.index")
+    )
+    if leftovers and (reasons or any(p.suffix == ".json" for p in leftovers)):
+        raise ValueError(
+            f"{directory} has checkpoints and none is whole ({'; '.join(reasons) or leftovers[0]});"
+            " move the folder away to start from step 0"
+        )
+    return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """A trained model and what belongs to it."""
+
+    config: ConfigDict
+    info: DatasetInfo
+    model: tf.keras.Model
+    task: tasks.Classification
+    step: int
+    data_directory: str
+
+
+def load_for_inference(workdir: str | Path) -> Restored:
+    """The model of a workdir with the weights of its newest valid checkpoint.
+
+    To be called under the strategy's scope where there is one.
+
+    Raises:
+      ValueError: the folder isn't a workdir, or has no checkpoint yet.
+    """
+    workdir = Path(workdir)
+    run = workdirs.read_run(workdir)
+    if run is None:
+        raise ValueError(f"{workdir} is not a workdir (no config.json); give tf_perceiver.train's")
+    info = DatasetInfo.read(workdir)
+    config = ConfigDict(run["config"])
+    task = tasks.build(config.task, len(info.labels))
+    model = task.build_model(config.model)
+    manifest = newest_valid(workdir / "checkpoints")
+    if manifest is None:
+        raise ValueError(f"{workdir} has no checkpoint yet; train first")
+    status = tf.train.Checkpoint(model=model).read(manifest.prefix)
+    status.assert_existing_objects_matched().expect_partial()
+    return Restored(config, info, model, task, manifest.step, run["data"])
+
+
+def init_from(workdir: str | Path, model: tf.keras.Model) -> int:
+    """Takes the weights alone from another run's newest valid checkpoint; returns its step.
+
+    Raises:
+      ValueError: no checkpoint there, or its model has other variables.
+    """
+    manifest = newest_valid(Path(workdir) / "checkpoints")
+    if manifest is None:
+        raise ValueError(f"--init_from={workdir} has no checkpoint; give a workdir that trained")
+    saved = dict(tf.train.list_variables(manifest.prefix))
+    wanted = tf.train.Checkpoint(model=model)
+    try:
+        wanted.read(manifest.prefix).assert_existing_objects_matched().expect_partial()
+    except (AssertionError, ValueError) as error:
+        raise ValueError(
+            f"--init_from={workdir}: its {len(saved)} variables don't fit this model "
+            f"({str(error).splitlines()[0][:200]}); use a config with the same model section"
+        ) from error
+    return manifest.step

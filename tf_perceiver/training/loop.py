@@ -1,0 +1,130 @@
+"""The inner loops, on Orbit: a while-loop of train steps on the device, and an evaluation.
+
+Orbit's Controller runs them; what it lacks (exact resume, ETA, our checkpoints) is in actions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import orbit
+import tensorflow as tf
+
+from tf_perceiver.tasks import Classification
+
+GRADIENT_NORM = "grad_norm"
+
+
+class Trainer(orbit.StandardTrainer):
+    """Trains a task's model.
+
+    Args:
+      strategy: under which model, optimizer and global_step were created.
+      model, task, optimizer: see `tasks`, `optimizer`.
+      global_step: int64 variable; advances by one a step.
+      batch_size: global; losses are summed over it and divided by it.
+      clip_norm: global norm to which the gradient is clipped; 0 for none.
+      dataset: distributed; can be set later by `train_dataset`.
+    """
+
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        model: tf.keras.Model,
+        task: Classification,
+        optimizer: tf.keras.optimizers.Optimizer,
+        global_step: tf.Variable,
+        *,
+        batch_size: int,
+        clip_norm: float,
+        dataset: tf.distribute.DistributedDataset | None = None,
+    ) -> None:
+        self.strategy, self.model, self.task = strategy, model, task
+        self.optimizer, self.global_step = optimizer, global_step
+        self.batch_size, self.clip_norm = batch_size, clip_norm
+        with strategy.scope():
+            self.metrics = task.metrics()
+            self.metrics[GRADIENT_NORM] = tf.keras.metrics.Mean(GRADIENT_NORM)
+        super().__init__(train_dataset=dataset)
+
+    def train_loop_begin(self) -> None:
+        """Forgets the metrics of the loop before."""
+        for metric in self.metrics.values():
+            metric.reset_states()
+
+    def train_step(self, iterator: tf.distribute.DistributedIterator) -> None:
+        """One update on every replica."""
+        self.strategy.run(self._replica_step, args=(next(iterator),))
+        self.global_step.assign_add(1)
+
+    def _replica_step(self, batch: dict[str, tf.Tensor]) -> None:
+        variables = self.model.trainable_variables
+        with tf.GradientTape() as tape:
+            logits = self.model(batch, training=True)
+            losses = self.task.loss(logits, batch, training=True)
+            loss = tf.reduce_sum(losses) / self.batch_size
+        gradients = tape.gradient(loss, variables)
+        replicas = tf.distribute.get_replica_context()
+        gradients = replicas.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        # Clipped after the sum over replicas: the norm is the whole batch's.
+        norm = tf.linalg.global_norm(gradients)
+        if self.clip_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm, use_norm=norm)
+        self.optimizer.apply_gradients(
+            zip(gradients, variables, strict=True), experimental_aggregate_gradients=False
+        )
+        self.task.update_metrics(self.metrics, logits, batch, losses)
+        self.metrics[GRADIENT_NORM].update_state(norm)
+
+    def train_loop_end(self) -> dict[str, float]:
+        """Means over the loop's examples, and the learning rate of its last step."""
+        values = {name: float(metric.result()) for name, metric in self.metrics.items()}
+        values["learning_rate"] = float(
+            self.optimizer.learning_rate(self.optimizer.iterations - 1)
+        )
+        return values
+
+
+class Evaluator(orbit.AbstractEvaluator):
+    """Evaluates a task's model on every example of a split once.
+
+    Args:
+      strategy, model, task: as for `Trainer`.
+      dataset: makes the distributed dataset anew for each evaluation.
+      batches: number of global batches it has.
+    """
+
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        model: tf.keras.Model,
+        task: Classification,
+        dataset: Callable[[], tf.distribute.DistributedDataset],
+        batches: int,
+    ) -> None:
+        self.strategy, self.model, self.task = strategy, model, task
+        self.dataset, self.batches = dataset, batches
+        with strategy.scope():
+            self.metrics = task.metrics()
+            self.examples = tf.keras.metrics.Sum("examples", dtype=tf.float64)
+
+    def evaluate(self, num_steps: tf.Tensor | None = None) -> dict[str, float]:
+        """Means over the examples (padding has weight 0), and how many were counted."""
+        del num_steps  # Always the whole split.
+        for metric in (*self.metrics.values(), self.examples):
+            metric.reset_states()
+        iterator = iter(self.dataset())
+        for _ in range(self.batches):
+            self._step(next(iterator))
+        values = {name: float(metric.result()) for name, metric in self.metrics.items()}
+        return {"examples": int(self.examples.result()), **values}
+
+    @tf.function
+    def _step(self, batch: dict[str, tf.Tensor]) -> None:
+        self.strategy.run(self._replica_step, args=(batch,))
+
+    def _replica_step(self, batch: dict[str, tf.Tensor]) -> None:
+        logits = self.model(batch, training=False)
+        losses = self.task.loss(logits, batch, training=False)
+        self.task.update_metrics(self.metrics, logits, batch, losses)
+        self.examples.update_state(batch["weight"])

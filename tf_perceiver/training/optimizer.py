@@ -1,0 +1,109 @@
+"""Learning-rate schedules and LAMB, in the paper's form.
+
+Reference: DeepMind ``perceiver/train/experiment.py`` and ``utils.py``. The chain is: clip by global
+norm, Adam's moments (bias-corrected), + weight decay * parameter, trust ratio, * learning rate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import tensorflow as tf
+from ml_collections import ConfigDict
+
+# Biases, and scale and offset of norms, are not decayed. Under MirroredStrategy the second
+# replica's variables are called "….bias/replica_1:0", so the pattern must allow for that.
+NOT_DECAYED = [r"\.(bias|gamma|beta)(/replica_\d+)?:0$"]
+# An empty list would make LAMB copy the list above; this pattern matches nothing, so that the
+# trust ratio applies to every tensor, as in the paper.
+NO_VARIABLE = ["$^"]
+
+
+class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
+    """One of the paper's schedules.
+
+    Args:
+      kind: "constant"; "constant_cosine" (flat for `constant_fraction` of the steps, then a cosine
+        to 0: Perceiver IO's); "step" (divided by 1 / `decay_rate` at the fractions `boundaries`);
+        "cosine" (linear warm-up over `warmup_steps`, then a cosine to 0).
+      peak: the learning rate itself.
+      total_steps: length of the training.
+      warmup_steps: of "cosine", or linear warm-up before "constant" and "constant_cosine".
+
+    Raises:
+      ValueError: an unknown kind.
+    """
+
+    KINDS = ("constant", "constant_cosine", "step", "cosine")
+
+    def __init__(
+        self,
+        kind: str,
+        peak: float,
+        total_steps: int,
+        *,
+        warmup_steps: int = 0,
+        constant_fraction: float = 0.5,
+        boundaries: Sequence[float] = (0.5, 0.8, 0.95),
+        decay_rate: float = 0.1,
+    ) -> None:
+        if kind not in self.KINDS:
+            raise ValueError(f"config.optimizer.schedule={kind!r} is none of {list(self.KINDS)}")
+        self.kind, self.peak, self.total_steps = kind, peak, total_steps
+        self.warmup_steps, self.constant_fraction = warmup_steps, constant_fraction
+        self.boundaries, self.decay_rate = tuple(boundaries), decay_rate
+
+    def get_config(self) -> dict:
+        """The arguments, as Keras wants them."""
+        return dict(vars(self))
+
+    def __call__(self, step: tf.Tensor | int) -> tf.Tensor:
+        """Learning rate of the 0-based step, float32 []."""
+        # float64 inside: the cosine of a long training near its end loses digits in float32.
+        step = tf.cast(step, tf.float64)
+        rate = tf.constant(self.peak, tf.float64)
+        if self.kind == "step":
+            for boundary in self.boundaries:
+                passed = step >= int(boundary * self.total_steps)
+                rate = tf.where(passed, rate * self.decay_rate, rate)
+        elif self.kind != "constant":
+            start = self.warmup_steps
+            if self.kind == "constant_cosine":
+                start = int(self.constant_fraction * self.total_steps)
+            part = (step - start) / max(self.total_steps - start, 1)
+            rate *= 0.5 * (1 + tf.cos(math.pi * tf.clip_by_value(part, 0.0, 1.0)))
+        if self.warmup_steps:
+            rate *= tf.minimum(step / self.warmup_steps, 1.0)
+        return tf.cast(rate, tf.float32)
+
+
+def build(config: ConfigDict, total_steps: int, batch_size: int) -> tf.keras.optimizers.Optimizer:
+    """LAMB with the schedule of ``config.optimizer``.
+
+    Args:
+      config: name, learning_rate, scale_by_batch (learning_rate is per 256 examples), schedule and
+        its fields, weight_decay, beta_1, beta_2, epsilon.
+      total_steps: of the training.
+      batch_size: global.
+
+    Raises:
+      ValueError: an unknown optimizer.
+    """
+    if config.name != "lamb":
+        raise ValueError(f"config.optimizer.name={config['name']!r} is none of ['lamb']")
+    # At the end of its life: imported here and nowhere else.
+    import tensorflow_addons as tfa
+
+    peak = config.learning_rate * (batch_size / 256 if config.scale_by_batch else 1)
+    return tfa.optimizers.LAMB(
+        learning_rate=Schedule(
+            config.schedule, peak, total_steps, warmup_steps=config.warmup_steps
+        ),
+        beta_1=config.beta_1,
+        beta_2=config.beta_2,
+        epsilon=config.epsilon,
+        weight_decay=config.weight_decay,
+        exclude_from_weight_decay=NOT_DECAYED,
+        exclude_from_layer_adaptation=NO_VARIABLE,
+    )

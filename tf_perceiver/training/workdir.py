@@ -1,0 +1,134 @@
+"""The folder of one training run: what it was started with, and its log.
+
+``config.json`` (config, its digest, data folder, dataset fingerprint), ``dataset.json`` (a copy of
+the data's), ``metrics.jsonl``, ``checkpoints/``, ``train/`` and ``eval/`` (TensorBoard),
+``report/``, ``saved_model/<step>/`` and, once everything is there, ``DONE``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pipelines.records import DatasetInfo
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a small file so that it is there whole or not at all."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+
+
+def claim(workdir: Path, config: dict[str, Any], data: str | Path, info: DatasetInfo) -> None:
+    """Makes the workdir this run's, or finds that it already is.
+
+    Raises:
+      ValueError: it belongs to a run with another config or other data; the message has the
+        differences.
+    """
+    run = read_run(workdir)
+    if run is None:
+        if (workdir / "checkpoints").exists():
+            raise ValueError(
+                f"{workdir} has checkpoints and no config.json to say of which run; "
+                "use another --workdir"
+            )
+        workdir.mkdir(parents=True, exist_ok=True)
+        info.write(workdir)
+        run = {
+            "config": config,
+            "digest": digest(config),
+            "data": str(Path(data).resolve()),
+            "fingerprint": info.fingerprint,
+        }
+        write_atomically(workdir / "config.json", json.dumps(run, indent=1, default=list))
+        return
+    if changed := differences(run["config"], config):
+        raise ValueError(
+            f"{workdir} was started with another config ({'; '.join(changed)}); "
+            "start it as before, or use another --workdir (with --init_from to keep the weights)"
+        )
+    if run["fingerprint"] != info.fingerprint:
+        raise ValueError(
+            f"{workdir} was started on other data: {run['data']} with fingerprint "
+            f"{run['fingerprint'][:12]}, --data={data} has {info.fingerprint[:12]}; "
+            "give the same records, or use another --workdir"
+        )
+
+
+def read_run(workdir: Path) -> dict[str, Any] | None:
+    """``config.json`` of a workdir: {"config", "digest", "data", "fingerprint"}, or None."""
+    path = workdir / "config.json"
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged ({error}); restore it or use another workdir") from error
+
+
+def digest(config: dict[str, Any]) -> str:
+    """sha256 of a config, independent of the order of its keys."""
+    return hashlib.sha256(canonical(config).encode()).hexdigest()
+
+
+def canonical(value: Any) -> str:
+    """One spelling for equal configs: sorted keys, tuples as lists."""
+    return json.dumps(value, sort_keys=True, default=list)
+
+
+def flatten(config: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    """("section.field", JSON of the value) for every leaf."""
+    for key, value in sorted(config.items()):
+        if isinstance(value, dict):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", canonical(value)
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Where two configs differ, e.g. ["optimizer.learning_rate: 0.004 -> 0.001"]."""
+    before, after = dict(flatten(old)), dict(flatten(new))
+    return [
+        f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]
+
+
+class MetricsLog:
+    """``metrics.jsonl``: one JSON object a line, flushed at once.
+
+    Args:
+      path: of the file.
+      start_step: rows of later steps are dropped: the run is about to write them again.
+    """
+
+    def __init__(self, path: Path, start_step: int) -> None:
+        rows = [row for row in read_metrics(path) if row["step"] <= start_step]
+        write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
+        self._file = path.open("a")
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Appends a row."""
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+
+
+def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of ``metrics.jsonl``; a last line cut by a kill is left out."""
+    if not path.exists():
+        return
+    for line in path.read_text().splitlines():
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            return
