@@ -44,6 +44,11 @@ lint: .venv  ## style and spelling
 	.venv/bin/ruff check .
 	.venv/bin/codespell
 
+bench: .venv  ## time the forward pass and the train step of the :small configs
+	.venv/bin/python -m benchmarks.speed --config=configs/digits.py:small
+	.venv/bin/python -m benchmarks.speed --config=configs/cifar10.py:small
+	.venv/bin/python -m benchmarks.speed --config=configs/modelnet40.py:small --classes=40
+
 clean:  ## remove what demo, test and the wheel's build leave behind; .venv stays
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -path ./.venv -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf

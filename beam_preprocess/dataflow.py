@@ -31,10 +31,7 @@ def check_options(options: PipelineOptions, input_folder: str, output: str) -> N
     cloud = options.view_as(GoogleCloudOptions)
     examples = {"project": "PROJECT", "region": "REGION", "temp_location": "gs://BUCKET/tmp"}
     missing = [
-        f"--{name}={example}"
-        for name, example in examples.items()
-        if not getattr(cloud, name)
-        or (name == "project" and "--project" not in _flag_names(options))
+        f"--{name}={example}" for name, example in examples.items() if not getattr(cloud, name)
     ]
     if missing:
         raise InputError(f"--runner=DataflowRunner also needs {' '.join(missing)}")
@@ -109,17 +106,43 @@ def stage_packages(options: PipelineOptions, folder: str) -> None:
     setup.extra_packages = [build_wheel(folder)]
 
 
-def first_line(error: BaseException) -> str:
-    """One line that says why the cloud could not be reached, from the chain of causes."""
+def contact_cloud() -> None:
+    """Obtains an access token: the first contact with the cloud.
+
+    Google's storage client would retry for two minutes before it says that there are no credentials
+    or no network.
+
+    Raises:
+      InputError: no credentials, or their server does not answer; the message says which.
+    """
+    import google.auth
+    import google.auth.exceptions
+    import google.auth.transport.requests
+
+    try:
+        credentials, _ = google.auth.default(
+            scopes=["https://www.googleapis.com/auth/cloud-platform"]
+        )
+    except google.auth.exceptions.GoogleAuthError as error:
+        raise InputError(
+            f"no Google Cloud credentials ({_first_sentence(error)}); "
+            "run gcloud auth application-default login"
+        ) from None
+    try:
+        credentials.refresh(google.auth.transport.requests.Request())
+    except google.auth.exceptions.GoogleAuthError as error:
+        raise InputError(
+            f"Google Cloud did not accept the credentials ({_first_sentence(error)}); check the "
+            "network, or run gcloud auth application-default login"
+        ) from None
+
+
+def _first_sentence(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
-    return text[:300]
+    return text.split(". ")[0][:200]
 
 
 def _container_image(options: PipelineOptions) -> str | None:
     from apache_beam.options.pipeline_options import WorkerOptions
 
     return options.view_as(WorkerOptions).sdk_container_image
-
-
-def _flag_names(options: PipelineOptions) -> set[str]:
-    return {flag.split("=")[0] for flag in options._flags}

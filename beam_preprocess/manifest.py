@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 from collections import Counter
@@ -139,7 +141,7 @@ def tree_items(files: Sequence[str], suffixes: Iterable[str], what: str, root: s
     else:
         raise InputError(
             f"--input={root}: neither SPLIT/CLASS/FILE nor CLASS/SPLIT/FILE nor CLASS/FILE "
-            f"(splits are {', '.join(SPLIT_NAMES)}); found: {_found(paths)}"
+            f"(SPLIT is train, val or test); found: {_found(paths)}"
         )
     return Listing(items, notes)
 
@@ -177,7 +179,8 @@ def assign_splits(items: Sequence[Item], splits: str | None, root: str) -> list[
     """Gives every item its split: the data's own, or by hash of the key.
 
     An item's split depends on its key and the fractions alone, so files that are added later move
-    no other item from training to test.
+    no other item from training to test. Only where all items of a small class would miss training,
+    the one nearest to it goes there.
 
     Args:
       items: all with a split or all without.
@@ -204,9 +207,7 @@ def assign_splits(items: Sequence[Item], splits: str | None, root: str) -> list[
                 "--splits=train:0.8,test:0.2"
             )
         fractions = parse_splits(splits)
-        items = [
-            dataclasses.replace(item, split=_drawn_split(item.key, fractions)) for item in items
-        ]
+        items = _draw_splits(items, fractions)
     counts = Counter(item.split for item in items)
     if None in counts:
         without = next(item.key for item in items if item.split is None)
@@ -219,14 +220,9 @@ def assign_splits(items: Sequence[Item], splits: str | None, root: str) -> list[
     trained = {item.label for item in items if item.split == "train"}
     for item in items:
         if item.label not in trained:
-            remedy = (
-                f"move {item.split}/{item.label} away or add training items"
-                if own
-                else f"give it more files or change --splits={splits}"
-            )
             raise InputError(
                 f"--input={root}: class {item.label!r} is in {item.split} ({item.key}) "
-                f"but not in train; {remedy}"
+                "but not in train; move it away or add training items"
             )
     return list(items)
 
@@ -290,15 +286,20 @@ def _hash(key: str) -> bytes:
     return hashlib.sha256(key.encode(errors="surrogateescape")).digest()
 
 
-def _drawn_split(key: str, fractions: dict[str, float]) -> str:
-    # Another hash than the shards' rank, or the splits would be cut out of that order.
-    drawn = int.from_bytes(_hash("split:" + key)[:8], "big") / 2**64
-    total = 0.0
-    for name, fraction in fractions.items():
-        total += fraction
-        if drawn < total:
-            return name
-    return name  # The fractions' sum may fall short of 1 by a rounding.
+def _draw_splits(items: Sequence[Item], fractions: dict[str, float]) -> list[Item]:
+    # Train first, whatever the flag's order: the smallest draws are training items.
+    names = sorted(fractions, key=lambda name: (name != "train", name))
+    bounds = list(itertools.accumulate(fractions[name] for name in names))[:-1]
+    first: dict[str, tuple[float, str]] = {}
+    splits = {}
+    for item in items:
+        # Another hash than the shards' rank, or the splits would be cut out of that order.
+        draw = int.from_bytes(_hash("split:" + item.key)[:8], "big") / 2**64
+        splits[item.key] = names[bisect.bisect_right(bounds, draw)]
+        first[item.label] = min(first.get(item.label, (draw, item.key)), (draw, item.key))
+    for _, key in first.values():
+        splits[key] = "train"
+    return [dataclasses.replace(item, split=splits[item.key]) for item in items]
 
 
 def _walk(folder: str, ancestors: set[str]) -> Iterator[str]:

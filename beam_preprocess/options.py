@@ -82,6 +82,7 @@ def beam_options(flags: Sequence[str]) -> PipelineOptions:
       InputError: a flag that neither Beam nor we have, or a value that Beam does not take.
     """
     from apache_beam.options import pipeline_options
+    from apache_beam.runners.runner import create_runner
 
     ours = [name for action in _our_parser()._actions for name in action.option_strings]
     unknown: list[str] = []
@@ -108,6 +109,10 @@ def beam_options(flags: Sequence[str]) -> PipelineOptions:
     standard = options.view_as(pipeline_options.StandardOptions)
     if standard.runner in (None, "DirectRunner"):
         standard.runner = LOCAL_RUNNER
+    try:
+        create_runner(standard.runner)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise InputError(f"--runner={standard.runner}: {error}") from None
     return options
 
 

@@ -32,8 +32,8 @@ class OutputFolder:
       overwrite: whether a finished dataset may be replaced; it stays until the new one is complete.
 
     Raises:
-      InputError: the folder holds a finished dataset and `overwrite` is not set, it holds files
-        that no job of ours wrote, or another job is writing to it.
+      InputError: the folder holds a finished dataset and `overwrite` is not set, or files that no
+        job of ours wrote.
     """
 
     def __init__(self, path: str, overwrite: bool) -> None:
@@ -53,8 +53,18 @@ class OutputFolder:
                 f"--output={path}: holds files that this command did not write ({shown}); they are "
                 "never deleted: choose an empty or a new folder"
             )
-        self._lock = None if self._remote else self._take_lock()
-        if DATASET_FILE not in entries:  # Pieces of a publication that was interrupted.
+        self._interrupted = DATASET_FILE not in entries
+        self._lock: int | None = None
+
+    def start(self) -> None:
+        """Takes the folder for this job and gives it an empty work folder.
+
+        Raises:
+          InputError: another job is writing to it.
+        """
+        if not self._remote:
+            self._lock = self._take_lock()
+        if self._interrupted:  # Pieces of a publication that did not come to its end.
             self._delete(self._old)
             self._old = set()
         self._clear_work()
@@ -80,6 +90,12 @@ class OutputFolder:
         write_file(manifest.join(self.path, DATASET_FILE), info.to_json().encode())
         self._sync()
         self._remove_work()
+
+    def release(self) -> None:
+        """Lets go of the folder; the work folder stays where publishing broke off."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def discard(self) -> None:
         """Removes the work folder of a failed job, and the output folder if nothing is left."""
@@ -158,7 +174,6 @@ class OutputFolder:
     def _remove_work(self) -> None:
         if not self._remote:
             shutil.rmtree(self.work)
-            os.close(self._lock)
             return
         found = FileSystems.match([self.work + "/**"])[0].metadata_list
         if found:

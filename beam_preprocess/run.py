@@ -7,19 +7,16 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shlex
 import sys
 import tempfile
-import threading
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from beam_preprocess import dataflow, manifest, options, rejects
+from beam_preprocess import console, dataflow, manifest, options, progress, rejects
 from beam_preprocess.datasets import DATASETS
 from beam_preprocess.datasets.dataset import ReadOptions
 from pipelines.records import DatasetInfo, Split, shard_name
@@ -39,17 +36,14 @@ class JobFailed(ValueError):
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns the exit status."""
-    quiet_libraries()
+    console.quiet_libraries()
     try:
         run(argv)
     except (ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        console.print_error(error)
         return 2
     except KeyboardInterrupt:
-        print(
-            "error: interrupted; nothing was published, the same command starts again",
-            file=sys.stderr,
-        )
+        console.print_error("interrupted, nothing was published; the same command starts again")
         return 130
     return 0
 
@@ -78,8 +72,10 @@ def run(argv: Sequence[str]) -> DatasetInfo:
         if on_dataflow:
             dataflow.check_options(beam_options, flags.input, flags.output)
             dataflow.stage_packages(beam_options, staging)
+            dataflow.contact_cloud()
         with _cloud_errors(flags):
-            info, seconds = _preprocess(argv, flags, beam_options, start)
+            info = _preprocess(argv, flags, beam_options)
+        seconds = time.monotonic() - start
     counts = ", ".join(
         f"{name} {split.records:,} records in {len(split.shards)} shards"
         for name, split in info.splits.items()
@@ -95,12 +91,13 @@ def run(argv: Sequence[str]) -> DatasetInfo:
 
 
 def _preprocess(
-    argv: Sequence[str], flags: options.Flags, beam_options: PipelineOptions, start: float
-) -> tuple[DatasetInfo, float]:
+    argv: Sequence[str], flags: options.Flags, beam_options: PipelineOptions
+) -> DatasetInfo:
     # Beam is imported from here on: --help and misspelt flags need not wait for it.
     from beam_preprocess import shards
     from beam_preprocess.publish import OutputFolder
 
+    output = OutputFolder(flags.output, flags.overwrite)
     dataset = DATASETS[flags.dataset]
     if dataset.write_raw and _missing_or_empty(flags.input):
         dataset.write_raw(flags.input)
@@ -114,7 +111,7 @@ def _preprocess(
         for split, parts in plan.items()
         for index, part in enumerate(parts)
     ]
-    output = OutputFolder(flags.output, flags.overwrite)
+    output.start()
     try:
         parts = [part for parts in plan.values() for part in parts]
         for job, part in zip(jobs, parts, strict=True):
@@ -134,9 +131,13 @@ def _preprocess(
         _add_companions(output, info, rejected)
     except BaseException:
         output.discard()
+        output.release()
         raise
-    output.publish(info)
-    return info, time.monotonic() - start
+    try:
+        output.publish(info)
+    finally:
+        output.release()
+    return info
 
 
 def _list_items(flags: options.Flags) -> tuple[list[manifest.Item], tuple[str, ...]]:
@@ -166,7 +167,7 @@ def _run_pipeline(
     pipeline = beam.Pipeline(options=beam_options)
     shards.build(pipeline, jobs, make, reports_path)
     try:
-        with _progress(output, jobs):
+        with progress.shown(output, jobs):
             result = pipeline.run()
             state = result.wait_until_finish()
     except Exception as error:  # Runners wrap a worker's traceback into exceptions of many kinds.
@@ -267,72 +268,23 @@ def _add_companions(
 
 
 @contextmanager
-def _progress(output: OutputFolder, jobs: list[ShardJob]) -> Iterator[None]:
-    """Prints finished shards and their rate while the job runs, by looking into the work folder."""
-    finished = threading.Event()
-    start = time.monotonic()
-
-    def show(previous: set[str]) -> set[str]:
-        names = output.finished_shards()
-        if names == previous:
-            return previous
-        records = sum(job.items for job in jobs if job.name in names)
-        rate = records / (time.monotonic() - start)
-        for split in dict.fromkeys(job.split for job in jobs):
-            mine = [job for job in jobs if job.split == split]
-            done = [job for job in mine if job.name in names]
-            count = sum(job.items for job in done)
-            print(
-                f"{split}: {len(done)}/{len(mine)} shards, {count:,} records, "
-                f"{rate:,.0f} records/s",
-                flush=True,
-            )
-        return names
-
-    def watch() -> None:
-        shown: set[str] = set()
-        while not finished.wait(5):
-            try:
-                shown = show(shown)
-            except Exception as error:  # Progress is a courtesy; the job decides what fails.
-                logging.getLogger(__name__).info("no progress: %s", error)
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        finished.set()
-        watcher.join()
-
-
-@contextmanager
 def _cloud_errors(flags: options.Flags) -> Iterator[None]:
     try:
         yield
     except ValueError:
         raise
-    except Exception as error:
+    except Exception as error:  # Each file system raises its own kinds; a local one only OSError.
         remote = [path for path in (flags.input, flags.output) if "://" in path]
-        if not remote and "Dataflow" not in " ".join(flags.beam):
+        if not remote:
             raise
         raise JobFailed(
-            f"the cloud could not be reached ({', '.join(remote)}): {dataflow.first_line(error)}; "
-            "check the network and `gcloud auth application-default login`"
+            f"{' or '.join(remote)} could not be reached ({' '.join(str(error).split())[:200]}); "
+            "check the network and run gcloud auth application-default login"
         ) from error
 
 
 def _missing_or_empty(folder: str) -> bool:
     return "://" not in folder and (not os.path.isdir(folder) or not os.listdir(folder))
-
-
-def quiet_libraries() -> None:
-    """Keeps start-up chatter of libraries out of the user's terminal; errors still show."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # Preprocessing must not hold a GPU.
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    logging.getLogger().addHandler(logging.StreamHandler())
-    logging.getLogger().setLevel(logging.ERROR)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from beam_preprocess import rejects
-from beam_preprocess.datasets import DATASETS
+from beam_preprocess import console, rejects
+from beam_preprocess.datasets import DATASETS, image_folder
 from pipelines import records
 from pipelines.readers import Rejected, image, points
 
@@ -24,8 +24,7 @@ _SHOWN_PROBLEMS = 20
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns the exit status: 0 where everything agrees, else 2."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    console.quiet_libraries()
     parser = argparse.ArgumentParser(
         prog="python -m beam_preprocess.verify",
         description="Re-reads every shard, record and item of a dataset against dataset.json.",
@@ -41,13 +40,12 @@ def main(argv: Sequence[str]) -> int:
             if found <= _SHOWN_PROBLEMS:
                 print(f"problem: {problem}", file=sys.stderr)
     except (ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        console.print_error(error)
         return 2
     if found:
-        print(
-            f"error: {directory}: {found:,} problems; write it again with "
-            "python -m beam_preprocess.run ... --overwrite",
-            file=sys.stderr,
+        console.print_error(
+            f"{directory}: {found:,} problems; write it again with "
+            "python -m beam_preprocess.run ... --overwrite"
         )
         return 2
     counts = ", ".join(
@@ -162,7 +160,7 @@ def _record_problems(
             try:
                 _check_content(example, where)
             except Rejected as error:
-                yield f"{where}: {error}"
+                yield str(error)
                 continue
             counts[info.labels[example["label"]]] += 1
             for quantity, value in dataset.measure(example).items() if dataset else ():
@@ -175,8 +173,10 @@ def _record_problems(
 
 
 def _check_content(example: dict[str, Any], where: str) -> None:
-    if "image" in example and image.check(example["image"], where) != example["image"]:
-        raise Rejected("unreadable-format", "an image that TensorFlow does not decode")
+    if "image" in example:
+        if image.check(example["image"], where) != example["image"]:
+            raise Rejected("unreadable-format", f"{where}: neither JPEG nor PNG of 1 or 3 colours")
+        image_folder.check_tensorflow_decodes(example["image"], where)
     if "points" in example:
         cloud = example["points"]
         points.check(cloud, where, len(cloud), seed=0)

@@ -35,6 +35,7 @@ def classification(name: str, model: dict[str, Any]) -> ConfigDict:
                 "boundaries": (0.5, 0.8, 0.95),
                 "decay_rate": 0.1,
                 "weight_decay": 0.1,
+                "decay_positions": True,  # Latents, learned positions and queries.
                 "beta_1": 0.9,
                 "beta_2": 0.999,
                 "epsilon": 1e-6,
@@ -114,6 +115,57 @@ def points(num_points: int, batch_size: int) -> ConfigDict:
             },
         }
     )
+
+
+def small_pixels(
+    tiny: bool,
+    *,
+    size: int,
+    bands: int,
+    latents: int,
+    channels: int,
+    self_attends: int,
+    self_heads: int = 4,
+    cross_attends: int = 2,
+    image_channels: int = 3,
+) -> dict[str, Any]:
+    """``config.model`` of an original Perceiver on small pictures, for two CPU cores.
+
+    Args:
+      tiny: a model of seconds instead; of the other fields only size and image_channels count.
+      size: side of the pictures; also the resolution that the bands are spread over.
+      bands: of the Fourier positions.
+      latents, channels: N and D. self_attends: in each block. self_heads, cross_attends: counts.
+      image_channels: 1 or 3.
+    """
+    return {
+        "inputs": {
+            "kind": "pixels",
+            "channels": image_channels,
+            "patch": 1,
+            "positions": {"bands": 4 if tiny else bands, "max_resolution": (size, size)},
+        },
+        "trunk": {
+            "num_latents": 8 if tiny else latents,
+            "latent_channels": 16 if tiny else channels,
+            "cross_attends": 2 if tiny else cross_attends,
+            "self_attends_per_block": 1 if tiny else self_attends,
+            "cross_heads": 1,
+            "self_heads": 2 if tiny else self_heads,
+            "sharing": "paper",
+            "arrangement": "interleaved",
+        },
+    }
+
+
+def pace(config: ConfigDict, tiny: bool, epochs: float) -> None:
+    """Sets the length of a `small` training, or the 20 steps of a `tiny` one."""
+    config.train.epochs = epochs
+    config.train.log_every = 5 if tiny else 50
+    if tiny:
+        config.train.steps = 20
+        config.train.checkpoint_every = 10
+        config.train.eval_every = 10
 
 
 def _splits(batch_size: int) -> dict[str, Any]:

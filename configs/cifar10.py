@@ -1,4 +1,4 @@
-"""CIFAR-10."""
+"""CIFAR-10: 50,000 training pictures of 32 x 32 pixels, 10 classes."""
 
 from __future__ import annotations
 
@@ -16,24 +16,7 @@ def get_config(variant: str = "small") -> ConfigDict:
     tiny = variant == "tiny"
     config = base.classification(
         f"cifar10:{variant}",
-        {
-            "inputs": {
-                "kind": "pixels",
-                "channels": 3,
-                "patch": 1,
-                "positions": {"bands": 4 if tiny else 10, "max_resolution": (32, 32)},
-            },
-            "trunk": {
-                "num_latents": 8 if tiny else 64,
-                "latent_channels": 16 if tiny else 128,
-                "cross_attends": 2,
-                "self_attends_per_block": 1 if tiny else 4,
-                "cross_heads": 1,
-                "self_heads": 2 if tiny else 4,
-                "sharing": "paper",
-                "arrangement": "interleaved",
-            },
-        },
+        base.small_pixels(tiny, size=32, bands=10, latents=32, channels=192, self_attends=3),
     )
     config.data = base.images(
         (32, 32),
@@ -44,7 +27,5 @@ def get_config(variant: str = "small") -> ConfigDict:
         randaugment_layers=0,
         eval_crop=1.0,
     )
-    config.train.epochs = 10.0
-    config.train.steps = 20 if tiny else 0
-    config.train.log_every = 5 if tiny else 50
+    base.pace(config, tiny, epochs=12.0)
     return config

@@ -14,27 +14,17 @@ def get_config(variant: str = "small") -> ConfigDict:
     if variant not in VARIANTS:
         raise base.unknown_variant(variant, VARIANTS)
     tiny = variant == "tiny"
-    config = base.classification(
-        f"digits:{variant}",
-        {
-            "inputs": {
-                "kind": "pixels",
-                "channels": 1,
-                "patch": 1,
-                "positions": {"bands": 4, "max_resolution": (8, 8)},
-            },
-            "trunk": {
-                "num_latents": 8 if tiny else 32,
-                "latent_channels": 16 if tiny else 96,
-                "cross_attends": 2 if tiny else 3,
-                "self_attends_per_block": 1 if tiny else 2,
-                "cross_heads": 1,
-                "self_heads": 2 if tiny else 4,
-                "sharing": "paper",
-                "arrangement": "interleaved",
-            },
-        },
+    model = base.small_pixels(
+        tiny,
+        size=8,
+        bands=4,
+        latents=16,
+        channels=64,
+        self_attends=2,
+        cross_attends=3,
+        image_channels=1,
     )
+    config = base.classification(f"digits:{variant}", model)
     config.data = base.images(
         (8, 8),
         32 if tiny else 128,
@@ -48,8 +38,7 @@ def get_config(variant: str = "small") -> ConfigDict:
         randaugment_layers=0,
         eval_crop=1.0,
     )
-    config.train.steps = 20 if tiny else 1500
-    config.train.log_every = 5 if tiny else 50
-    config.train.checkpoint_every = 10 if tiny else 500
-    config.train.eval_every = 10 if tiny else 500
+    base.pace(config, tiny, epochs=120.0)
+    if not tiny:
+        config.train.checkpoint_every = config.train.eval_every = 500
     return config

@@ -1,4 +1,7 @@
-"""ModelNet40 as point clouds."""
+"""ModelNet40 as point clouds: 9,843 shapes to train on, 2,468 to test, 40 classes.
+
+`paper` is the paper's model, 85.7 % in the paper (its best on the test split).
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ def get_config(variant: str = "small") -> ConfigDict:
     tiny = variant == "tiny"
     config.model.inputs.positions = {
         "bands": 4 if tiny else 16,
-        "max_resolution": (16, 16, 16) if tiny else (64, 64, 64),
+        "max_resolution": (16, 16, 16) if tiny else (32, 32, 32),
     }
     config.model.trunk.update(
         num_latents=8 if tiny else 64,
@@ -33,7 +36,6 @@ def get_config(variant: str = "small") -> ConfigDict:
         self_heads=2 if tiny else 4,
     )
     config.data = base.points(64 if tiny else 1024, 32)
-    config.train.epochs = 20.0
-    config.train.steps = 20 if tiny else 0
-    config.train.log_every = 5 if tiny else 50
+    config.task.label_smoothing = 0.1
+    base.pace(config, tiny, epochs=24.0)
     return config

@@ -22,8 +22,10 @@ _FILL = 128
 def randaugment(image: tf.Tensor, layers: int, magnitude: float, seed: tf.Tensor) -> tf.Tensor:
     """RandAugment (arXiv 1909.13719) as DeepMind's ImageNet recipe applies it.
 
-    In each layer one of the 16 `OPERATIONS`, drawn uniformly, is applied; the sign of
-    a rotation, shear or translation and the place of a cutout are drawn too.
+    In each layer one of the 16 `OPERATIONS`, drawn uniformly, is applied; the sign of a rotation,
+    shear or translation and the place of a cutout are drawn too. Translations and cutouts are in
+    pixels and made for ImageNet: at magnitude 5, 50 pixels and a square of 40, which leave nothing
+    of a 32-pixel picture.
 
     tf-models-official's own `RandAugment` draws from the global generator (operation,
     probability, sign, cutout place), skips a layer once in 17 times, and reflects the border where

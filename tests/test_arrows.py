@@ -47,6 +47,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "tf_perceiver.predict": COMMANDS,
     "tf_perceiver.presets": ("tf_perceiver.model",),
     "tf_perceiver.report": ("pipelines", "tf_perceiver.model", "tf_perceiver.training"),
+    "tf_perceiver.report.__main__": COMMANDS,
     "tf_perceiver.serving": ("pipelines", "tf_perceiver.model"),
     "tf_perceiver.serving.standalone": (),
     "tf_perceiver.tasks": ("tf_perceiver.model",),

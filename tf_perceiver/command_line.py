@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Sequence
 
 # Before TensorFlow is imported, else it has no effect. Level 2 still prints three "Unable to
-# register" errors of CUDA libraries at every start; what really fails is raised. Users can lower it.
+# register" errors of CUDA libraries at every start; what really fails is raised.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Notices of Google's client libraries that Beam brings, and of tensorflow-addons' retirement.
 warnings.filterwarnings("ignore", category=FutureWarning, module="google")

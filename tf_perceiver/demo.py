@@ -135,7 +135,7 @@ def main(argv: list[str]) -> int:
         "time": f"{time.monotonic() - started:,.0f} s",
         "records": data,
         "model": saved_model,
-        "report": run / "report",
+        "report": run / "report" / "index.html",
     }
     print("\n== From raw files to a served model")
     for name, value in summary.items():

@@ -4,7 +4,7 @@ The last line of the output is one JSON object with the split, the step, the exa
 examples, and the metrics.
 """
 
-# ruff: noqa: E402, I001
+# ruff: noqa: I001
 from __future__ import annotations
 
 from tf_perceiver import command_line  # First: it quiets TensorFlow before it is imported.

@@ -36,7 +36,7 @@ def imagenet() -> dict[str, Any]:
 
 
 def modelnet40() -> dict[str, Any]:
-    """The point-cloud model: 2 x (1 cross-attend, 6 self-attends), positions up to 1,120 half turns.
+    """The point-cloud model: 2 x (1 cross-attend, 6 self-attends), frequencies up to 1,120.
 
     The paper gives the maximum *frequency*, 1120, ten times ImageNet's; max_resolution is twice
     that. Whether its two blocks share weights is not stated; here they do, as on ImageNet.

@@ -6,7 +6,7 @@ Re-running the same command resumes. Where the weights come from, in this order:
   3. scratch.
 """
 
-# ruff: noqa: E402, I001
+# ruff: noqa: I001
 from __future__ import annotations
 
 from tf_perceiver import command_line  # First: it quiets TensorFlow before it is imported.

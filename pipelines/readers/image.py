@@ -14,6 +14,7 @@ from pipelines.readers import Rejected
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp"}
 )
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"  # The last chunk: empty, and so always these bytes.
 
 
 def check(data: bytes, name: str) -> bytes:
@@ -79,6 +80,9 @@ def _open(data: bytes, name: str) -> Image.Image:
             picture.load()
         except Exception as error:
             raise Rejected("corrupt-image", f"{name}: {_one_line(error)}") from None
+    # Pillow stops at the last pixel, TensorFlow insists on the end.
+    if picture.format == "PNG" and _PNG_END not in data:
+        raise Rejected("corrupt-image", f"{name}: its end is cut off")
     return picture
 
 

@@ -44,9 +44,7 @@ def test_a_cloud_of_the_right_size_is_centred_in_the_unit_cube(prepare):
     else:
         prepared = points.prepare_eval(tf.constant(cloud), cfg).numpy()
 
-    np.testing.assert_allclose(
-        _sorted_rows(prepared), _sorted_rows(_normalised(cloud)), atol=2e-6
-    )
+    np.testing.assert_allclose(_sorted_rows(prepared), _sorted_rows(_normalised(cloud)), atol=2e-6)
     np.testing.assert_allclose(prepared.mean(axis=0), 0, atol=1e-6)
     assert np.abs(prepared).max() == 1
 
@@ -98,6 +96,7 @@ def test_scale_moves_each_point_along_its_ray_within_the_range():
         spans = [np.ptp(prepared[:, axis]) for axis in range(3)]
         factors.append([spans[1] / spans[0] / 2, spans[2] / spans[0] / 3])
         assert max(lengths) == 1
+        np.testing.assert_allclose(prepared.mean(axis=0), 0, atol=1e-6)  # centred after scaling
     factors = np.array(factors)
     assert factors.min() >= 0.5 / 0.75 - 1e-4
     assert factors.max() <= 0.75 / 0.5 + 1e-4
@@ -115,9 +114,7 @@ def test_rotation_keeps_the_up_axis_and_distances():
         scale = np.ptp(turned[:, 2]) / np.ptp(ours[:, 2])  # the cube may fit more or less tightly
         np.testing.assert_allclose(turned[:, 2], scale * ours[:, 2], atol=1e-5)
         radius = np.linalg.norm(turned[:, :2], axis=1)
-        np.testing.assert_allclose(
-            radius, scale * np.linalg.norm(ours[:, :2], axis=1), atol=1e-5
-        )
+        np.testing.assert_allclose(radius, scale * np.linalg.norm(ours[:, :2], axis=1), atol=1e-5)
         turn = (turned[:, 0] + 1j * turned[:, 1]) / (ours[:, 0] + 1j * ours[:, 1])
         np.testing.assert_allclose(turn, turn[0], atol=1e-3)
         angles.append(np.angle(turn[0]))

@@ -67,19 +67,19 @@ def test_solarize_add_brightens_what_is_dark():
 @pytest.mark.parametrize(
     ("name", "row", "column"),
     [
-        ("ShearX", lambda y, x, s: y, lambda y, x, s: x + s * 0.15 * y),
-        ("ShearY", lambda y, x, s: y + s * 0.15 * x, lambda y, x, s: x),
+        ("ShearX", lambda y, x, s: y, lambda y, x, s: x + s * 0.21 * y),
+        ("ShearY", lambda y, x, s: y + s * 0.21 * x, lambda y, x, s: x),
         ("TranslateX", lambda y, x, s: y, lambda y, x, s: x + s * 10),
         ("TranslateY", lambda y, x, s: y + s * 10, lambda y, x, s: x),
     ],
 )
 def test_warps_move_pixels_and_fill_with_grey(name, row, column, sign):
-    magnitude = 1 if name.startswith("Translate") else 5
+    magnitude = 1 if name.startswith("Translate") else 7
     expected = _nearest(_picture(), lambda y, x: row(y, x, sign), lambda y, x: column(y, x, sign))
 
     result = _apply(name, magnitude, sign)
 
-    assert (result == expected).all(axis=-1).mean() > 0.99  # ties of rounding
+    np.testing.assert_array_equal(result, expected)
     assert (expected == 128).all(axis=-1).any()
 
 
@@ -166,7 +166,7 @@ def test_each_layer_draws_among_all_sixteen_uniformly_with_both_signs(monkeypatc
 
 
 def test_the_result_is_a_function_of_the_seed_alone():
-    picture, seed = tf.constant(_picture()), tf.constant([1, 2], tf.int64)
+    picture, seed = tf.constant(_picture(150, 200)), tf.constant([1, 2], tf.int64)
     tf.random.set_seed(1)
     first = randaugment.randaugment(picture, 4, 7, seed)
     tf.random.set_seed(2)

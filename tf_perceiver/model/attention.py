@@ -224,7 +224,9 @@ class CrossAttention(tf.keras.layers.Layer):
         self.mlp_ln = LayerNorm(f"{name}.mlp_ln", query_channels)
         self.mlp = MLP(f"{name}.mlp", query_channels, widening)
 
-    def call(self, queries: tf.Tensor, inputs: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+    def call(
+        self, queries: tf.Tensor, inputs: tf.Tensor, mask: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """[B, N, Cq], [B, M, Ck], bool [B, N, M] -> [B, N, Cq]."""
         return self.finish(queries, self.attn(self.q_ln(queries), self.kv_ln(inputs), mask))
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tf_perceiver.model import structured
 from tf_perceiver.model.attention import CrossAttention, SelfAttention
 from tf_perceiver.model.byte_array import ByteArray
-from tf_perceiver.model.linear import truncated_normal
+from tf_perceiver.model.linear import statistics_dtype, truncated_normal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Encoder(tf.keras.layers.Layer):
         query_residual: bool = True,
         attention: str = "structured",
     ) -> None:
-        super().__init__(name="enc")
+        super().__init__(name="enc", autocast=False)
         if attention not in ("plain", "structured"):
             raise ValueError(
                 f"model.trunk.attention={attention!r} is neither 'plain' nor 'structured'"
@@ -188,12 +188,14 @@ class Encoder(tf.keras.layers.Layer):
 
     def call(self, inputs: ByteArray) -> tf.Tensor:
         """Byte array of B examples -> latents [B, N, D]."""
-        dense = inputs.dense(self.compute_dtype)
+        dense = inputs.dense(statistics_dtype(self.compute_dtype))
         folded = self.attention == "structured" and structured.prefers_folding(
             inputs.length, self.latents.shape[0], self.cross[0]
         )
         # Normalised once for all cross-attends: the statistics don't depend on their weights.
-        normalised = self.cross[0].kv_ln.normalise(dense) if folded else None
+        normalised = None
+        if folded:
+            normalised = tf.cast(self.cross[0].kv_ln.normalise(dense), self.compute_dtype)
         z = self.start(tf.shape(dense)[0])
         for kind, i in self.steps:
             if kind == "block":
@@ -208,5 +210,5 @@ class Encoder(tf.keras.layers.Layer):
 
     def first_cross_attention(self, inputs: ByteArray) -> tf.Tensor:
         """float32 [B, h, N, M]: where each latent looks at its first reading."""
-        dense = inputs.dense(self.compute_dtype)
+        dense = inputs.dense(statistics_dtype(self.compute_dtype))
         return self.cross[0].probabilities(self.start(tf.shape(dense)[0]), dense)

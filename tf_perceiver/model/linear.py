@@ -1,7 +1,8 @@
-"""The small layers that everything else is made of: linear, layer norm, MLP; and their initialisers.
+"""The small layers that everything is made of: linear, layer norm, MLP; and their initialisers.
 
-Every variable is created in ``__init__`` under its full neutral name (``enc.cross.0.attn.q.kernel``),
-so that Keras adds no prefix of its own and importing a checkpoint is a renaming.
+Every variable is created in ``__init__`` under its full neutral name, for instance
+``enc.cross.0.attn.q.kernel``, so that Keras adds no prefix of its own and importing a checkpoint
+is a renaming.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def truncated_normal(stddev: float = 0.02) -> tf.keras.initializers.Initializer:
 
 
 def lecun_uncorrected(fan_in: int) -> tf.keras.initializers.Initializer:
-    """Haiku's default for plain linears: truncated normal of sigma 1 / sqrt(fan-in), uncorrected."""
+    """Haiku's default for plain linears: truncated normal, sigma 1 / sqrt(fan-in), uncorrected."""
     return tf.keras.initializers.TruncatedNormal(stddev=fan_in**-0.5)
 
 

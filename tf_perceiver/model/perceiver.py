@@ -23,7 +23,8 @@ class Perceiver(tf.keras.Model):
     """
 
     def __init__(self, *, inputs: Mapping, trunk: Mapping, outputs: int) -> None:
-        super().__init__(name="perceiver")
+        # No autocasting of the batch: points rounded to bfloat16 would lose the high bands.
+        super().__init__(name="perceiver", autocast=False)
         self.preprocessor = preprocessors.build(inputs)
         self.encoder = Encoder(self.preprocessor.channels, **trunk)
         self.head = AverageHead(self.encoder.latents.shape[1], outputs)

@@ -1,6 +1,6 @@
 """Writes a trained workdir's report anew: ``python -m tf_perceiver.report --workdir=DIR``."""
 
-# ruff: noqa: E402, I001
+# ruff: noqa: I001
 from __future__ import annotations
 
 from tf_perceiver import command_line  # First: it quiets TensorFlow before it is imported.

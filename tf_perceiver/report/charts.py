@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
@@ -82,9 +83,9 @@ def confusion_matrix(counts: np.ndarray, labels: Sequence[str]) -> Figure:
     figure = style.figure(side + 0.7, side, layout="constrained")
     axes = figure.add_subplot()
     block = -(-classes // _PIXEL_CLASSES)
-    colors = _map("Blues", bad="#d9d9d9")
     mesh = axes.imshow(
-        _block_maximum(shares, block), cmap=colors, interpolation="nearest",
+        _block_maximum(shares, block), interpolation="nearest",
+        cmap=colormaps["Blues"].with_extremes(bad="#d9d9d9"),
         # The square root's scale: a confusion of 1 % is seen beside a diagonal of 95 %.
         norm=PowerNorm(0.5, 0, 1), extent=(-0.5, classes - 0.5, classes - 0.5, -0.5),
     )  # fmt: skip
@@ -169,14 +170,6 @@ def wilson_interval(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, n
     middle = (share + z2 / (2 * count)) / (1 + z2 / count)
     half = np.sqrt(z2 * (share * (1 - share) / count + z2 / (4 * count**2))) / (1 + z2 / count)
     return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
-
-
-def _map(name: str, bad: str):
-    import matplotlib
-
-    colors = matplotlib.colormaps[name].copy()
-    colors.set_bad(bad)
-    return colors
 
 
 def _block_maximum(shares: np.ndarray, block: int) -> np.ndarray:

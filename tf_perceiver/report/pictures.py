@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from tf_perceiver.report import style
@@ -59,11 +60,11 @@ def samples(chosen: Sequence[Sample], columns: int = 6) -> Figure:
         color = style.BLUE if sample.right else style.VERMILION
         mark = "\N{CHECK MARK}" if sample.right else "\N{BALLOT X}"
         name = style.plain(style.shorten(sample.answer))
-        caption = f"{mark} {name} {100 * sample.score:.0f} %"
+        caption = f"{mark} {name} ({100 * sample.score:.0f} %)"
         _caption(axes, caption, color, line=0, weight="bold")
         if not sample.right:
             name = style.plain(style.shorten(sample.truth))
-            truth = f"is {name} {100 * sample.truth_score:.0f} %"
+            truth = f"is {name} ({100 * sample.truth_score:.0f} %)"
             _caption(axes, truth, style.INK, line=1)
     return figure
 
@@ -76,8 +77,9 @@ def attention(
 ) -> Figure:
     """Draws where the first cross-attend looks: a row an example, a column a latent.
 
-    Each map has its own scale, from no attention to the map's maximum; below it stands that maximum
-    in multiples of the attention that every input would get if all got the same.
+    Each map has its own scale, from no attention to the map's maximum. Colours follow the square
+    root, else latents that look mostly at one place would be all dark. Below a map stands its
+    maximum in multiples of the attention that every input would get if all got the same.
 
     Args:
       arrays: S examples, images float32 [H, W, C] in [0, 1] or points float32 [n, 3].
@@ -96,10 +98,11 @@ def attention(
             index = row * columns + column + 1
             axes = _cell(figure, rows, columns, index, array, below=0.12, head=0.3)
             if grid is None:
-                _cloud(axes, array, weight / weight.max(), "viridis")
+                _cloud(axes, array, np.sqrt(weight / weight.max()), "viridis")
             else:
                 axes.imshow(
-                    weight.reshape(grid), cmap="viridis", vmin=0, interpolation="nearest",
+                    weight.reshape(grid), cmap="viridis", interpolation="nearest",
+                    norm=PowerNorm(0.5, 0, weight.max()),
                     extent=(0, array.shape[1], array.shape[0], 0),
                 )  # fmt: skip
             if row == 0:

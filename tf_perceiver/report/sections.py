@@ -131,7 +131,8 @@ def attention(model: Any, answered: Answers, modality: str) -> Section:
     arrays = [example.array for example in spread]
     caption = (
         "Mean over the heads. Every map has its own scale, from dark (none) to bright (its "
-        "maximum); below it stands that maximum in multiples of an even attention."
+        "maximum), by the square root; below it stands that maximum in multiples of an even "
+        "attention."
     )
     figure = pictures.attention(arrays, maps, titles, grid)
     text = (

@@ -1,27 +1,28 @@
 """What a served model is asked and what it answers; the check that it needs nothing but TensorFlow.
 
-The signature decodes and normalises with the same functions as evaluation (`pipelines.image` and
-`pipelines.points`), so the two can't drift apart.
+The signature decodes and normalises with the same functions as evaluation, those of `pipelines`, so
+that the two can't drift apart.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from pipelines import image as image_pipeline
-from pipelines import points as points_pipeline
+from pipelines.input_pipeline import MODALITIES
 
 if TYPE_CHECKING:
     from pipelines.records import DatasetInfo
 
-# The one input of `serving_default`, by modality. A name that ends in `_bytes` makes TensorFlow
-# Serving's REST interface accept {"b64": ...}.
-INPUT_NAMES = {"image": "image_bytes", "points": "points"}
+# By modality the one input of `serving_default`, as a client sends it. A name that ends in `_bytes`
+# makes TensorFlow Serving's REST interface accept {"b64": ...}.
+INPUTS = {
+    "image": tf.TensorSpec([None], tf.string, name="image_bytes"),
+    "points": tf.TensorSpec([None, None, 3], tf.float32, name="points"),
+}
 
 # Registered in TensorFlow itself, yet they call back into the Python process that built the graph.
 _PYTHON_OPERATIONS = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
@@ -38,40 +39,13 @@ class ServedModel(tf.Module):
       serving_default: the function of the signature.
     """
 
-    def __init__(self, model: tf.keras.Model, config: Any, info: DatasetInfo, labels_file: Path):
+    def __init__(
+        self, model: tf.keras.Model, config: Any, info: DatasetInfo, labels_file: Path
+    ) -> None:
         super().__init__(name="served_model")
         self.weights = list(model.variables)
         self.labels_file = tf.saved_model.Asset(str(labels_file))
         self.serving_default = serving_function(model, config, info)
-
-
-def input_name(data: Mapping[str, Any]) -> str:
-    """Name of the signature's input for `config.data`.
-
-    Raises:
-      ValueError: if the modality can't be served.
-    """
-    if data["modality"] not in INPUT_NAMES:
-        raise ValueError(
-            f"data.modality={data['modality']!r} can't be served; "
-            f"there are {', '.join(sorted(INPUT_NAMES))}"
-        )
-    return INPUT_NAMES[data["modality"]]
-
-
-def prepare(data: Mapping[str, Any], example: tf.Tensor) -> tf.Tensor:
-    """One raw example as the model sees it, exactly as in evaluation.
-
-    Args:
-      data: `config.data`.
-      example: encoded image bytes, string [], or points, float32 [n, 3].
-
-    Returns:
-      float32 [H, W, C] or [num_points, 3].
-    """
-    if data["modality"] == "image":
-        return image_pipeline.prepare_eval(example, data["image"])
-    return points_pipeline.prepare_eval(example, data["points"])
 
 
 def serving_function(
@@ -86,30 +60,28 @@ def serving_function(
 
     Args:
       model: called as `model({modality: batch}, training=False)` -> logits [B, classes].
-      config: the run's config; `config.data` says what is served.
+      config: the run's config (a ConfigDict); `config.data` says what is served.
       info: the dataset's description, for its label names.
 
     Raises:
       ValueError: if the modality can't be served.
     """
-    data = config.data
-    modality = data["modality"]
-    size = data["image"]["size"] if modality == "image" else ()
-    prepared = tf.TensorSpec(
-        (*size, data["image"]["channels"])
-        if modality == "image"
-        else (data["points"]["num_points"], 3),
-        tf.float32,
-    )
-    if modality == "image":
-        signature = tf.TensorSpec([None], tf.string, name=input_name(data))
-    else:
-        signature = tf.TensorSpec([None, None, 3], tf.float32, name=input_name(data))
+    modality = config.data.modality
+    if modality not in INPUTS:
+        raise ValueError(
+            f"config.data.modality={modality!r} can't be served; choose {' or '.join(INPUTS)}"
+        )
+    pipeline, section = MODALITIES[modality], config.data[modality]
+    prepared = tf.TensorSpec(pipeline.shape(section), tf.float32)
     names = tf.constant(info.labels, tf.string)
 
-    @tf.function(input_signature=[signature])
+    @tf.function(input_signature=[INPUTS[modality]])
     def serving_default(raw: tf.Tensor) -> dict[str, tf.Tensor]:
-        batch = tf.map_fn(lambda example: prepare(data, example), raw, fn_output_signature=prepared)
+        batch = tf.map_fn(
+            lambda example: pipeline.prepare_eval(example, section),
+            raw,
+            fn_output_signature=prepared,
+        )
         logits = model({modality: batch}, training=False)
         probabilities = tf.nn.softmax(tf.cast(logits, tf.float32))
         return {

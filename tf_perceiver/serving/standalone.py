@@ -17,6 +17,7 @@ import os
 import pathlib
 import sys
 import sysconfig
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -93,6 +94,7 @@ def main() -> int:
     parser.add_argument("files", nargs="+", help="raw image files, or .npy point clouds")
     arguments = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.filterwarnings("ignore", category=FutureWarning, module="google")
     add_site_packages()
     found = [package for package in OURS if importlib.util.find_spec(package)]
     try:

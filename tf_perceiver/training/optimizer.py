@@ -14,7 +14,10 @@ from ml_collections import ConfigDict
 
 # Biases, and scale and offset of norms, are not decayed. Under MirroredStrategy the second
 # replica's variables are called "….bias/replica_1:0", so the pattern must allow for that.
-NOT_DECAYED = [r"\.(bias|gamma|beta)(/replica_\d+)?:0$"]
+_END = r"(/replica_\d+)?:0$"
+NOT_DECAYED = [r"\.(bias|gamma|beta)" + _END]
+# Latents, learned positions and queries: decayed by default, as in the reference.
+TABLES = [r"(^|\.)table" + _END]
 # An empty list would make LAMB copy the list above; this pattern matches nothing, so that the
 # trust ratio applies to every tensor, as in the paper.
 NO_VARIABLE = ["$^"]
@@ -83,7 +86,7 @@ def build(config: ConfigDict, total_steps: int, batch_size: int) -> tf.keras.opt
 
     Args:
       config: name, learning_rate, scale_by_batch (learning_rate is per 256 examples), schedule and
-        its fields, weight_decay, beta_1, beta_2, epsilon.
+        its fields, weight_decay, decay_positions, beta_1, beta_2, epsilon.
       total_steps: of the training.
       batch_size: global.
 
@@ -98,12 +101,18 @@ def build(config: ConfigDict, total_steps: int, batch_size: int) -> tf.keras.opt
     peak = config.learning_rate * (batch_size / 256 if config.scale_by_batch else 1)
     return tfa.optimizers.LAMB(
         learning_rate=Schedule(
-            config.schedule, peak, total_steps, warmup_steps=config.warmup_steps
+            config.schedule,
+            peak,
+            total_steps,
+            warmup_steps=config.warmup_steps,
+            constant_fraction=config.constant_fraction,
+            boundaries=config.boundaries,
+            decay_rate=config.decay_rate,
         ),
         beta_1=config.beta_1,
         beta_2=config.beta_2,
         epsilon=config.epsilon,
         weight_decay=config.weight_decay,
-        exclude_from_weight_decay=NOT_DECAYED,
+        exclude_from_weight_decay=NOT_DECAYED + ([] if config.decay_positions else TABLES),
         exclude_from_layer_adaptation=NO_VARIABLE,
     )

@@ -186,11 +186,11 @@ class Progress:
         now = self._clock() if self._pause_began is None else self._pause_began
         return now - self._paused_seconds
 
-    def _text(self) -> str:
+    def _text(self, activity: str = "") -> str:
         total, step = self._total_steps, self._step
         parts = [f"step {step:,}/{total:,}", f"{100 * step / total:.1f} %"]
-        if self._activity:  # Near the front: a narrow terminal cuts the end off.
-            parts.append(self._activity)
+        if activity:  # Near the front: a narrow terminal cuts the end off.
+            parts.append(activity)
         if self.steps_per_second is not None:
             parts.append(f"{_rate(self.examples_per_second)} examples/s")
             parts.append(f"{_rate(self.steps_per_second)} steps/s")
@@ -203,7 +203,7 @@ class Progress:
         if self._display is not None:
             from rich.text import Text
 
-            line = Text(self._text(), no_wrap=True, overflow="ellipsis")
+            line = Text(self._text(self._activity), no_wrap=True, overflow="ellipsis")
             self._display.update(line, refresh=True)
 
     def _line_due(self) -> bool:

@@ -72,7 +72,9 @@ def read_run(workdir: Path) -> dict[str, Any] | None:
     try:
         return json.loads(path.read_text())
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is damaged ({error}); restore it or use another workdir") from error
+        raise ValueError(
+            f"{path} is damaged ({error}); restore it or use another workdir"
+        ) from error
 
 
 def digest(config: dict[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""Measurements, each one command; none is part of what is installed."""

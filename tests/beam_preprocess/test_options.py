@@ -1,0 +1,80 @@
+"""The command line: what is refused, and with which words."""
+
+from __future__ import annotations
+
+import pytest
+from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
+
+from beam_preprocess import options
+from beam_preprocess.manifest import InputError
+
+NEEDED = ["--dataset=digits", "--input=a", "--output=b"]
+
+
+def test_our_flags_and_beams_are_told_apart():
+    flags = options.parse([*NEEDED, "--shards", "3", "--direct_num_workers=2", "--overwrite"])
+    assert (flags.dataset, flags.shards, flags.overwrite, flags.seed) == ("digits", 3, True, 0)
+    assert flags.max_reject_fraction == 0.001
+    assert flags.beam == ("--direct_num_workers=2",)
+    parsed = options.beam_options(flags.beam)
+    assert parsed.view_as(DirectOptions).direct_num_workers == 2
+
+
+@pytest.mark.parametrize("flags", [[], ["--runner=DirectRunner"]])
+def test_local_jobs_do_not_look_for_another_runner(flags):
+    parsed = options.beam_options(flags)
+    assert parsed.view_as(StandardOptions).runner == "FnApiRunner"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ["--dataset=digit", "--input=a", "--output=b"],
+            r"did you mean digits\? there are digits, ",
+        ),
+        (["--dataset=digits"], "required: --input, --output"),
+        ([*NEEDED, "--shards=0"], "--shards=0: must be from 1"),
+        ([*NEEDED, "--shards=many"], "--shards: invalid int value: 'many'"),
+        ([*NEEDED, "--max_reject_fraction=1.5"], "must be 0 to 1"),
+        ([*NEEDED, "--max_reject_fraction=nan"], "must be 0 to 1"),
+        ([*NEEDED, "--num_points=3"], "--num_points=3: must be at least 16"),
+        (["--dataset=digits", "--input=a", "--output=a/b"], "lies inside --input"),
+        (["--dataset=digits", "--input=a", "--output=./a"], "lies inside --input"),
+    ],
+)
+def test_bad_values_of_our_flags(flags, message):
+    with pytest.raises(InputError, match=message):
+        options.parse(flags)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--shard=3"], r"unknown flag --shard: .*did you mean --shards\?"),
+        (["--direct_num_worker=3"], r"did you mean --direct_num_workers\?"),
+        (["--temp_locaton=gs://a"], r"did you mean --temp_location\?"),
+        (["--zzz"], "unknown flag --zzz: .*see --help"),
+        (["stray"], "'stray' belongs to no flag"),
+        (["--direct_num_workers=x"], "invalid int value: 'x'; this is an option of Apache Beam"),
+        (["--direct_running_mode=x"], "invalid choice: 'x'"),
+        (["--runner=Flonk"], "--runner=Flonk: .*DataflowRunner"),
+    ],
+)
+def test_misspelt_flags_get_a_suggestion(flags, message):
+    with pytest.raises(InputError, match=message):
+        options.beam_options(flags)
+
+
+def test_help_shows_datasets_and_layouts(capsys):
+    with pytest.raises(SystemExit) as caught:
+        options.parse(["--help"])
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    for text in (
+        "image_folder:",
+        "modelnet40:",
+        "CLASS/*.jpg with --splits",
+        "val_annotations.txt",
+    ):
+        assert text in shown

@@ -1,0 +1,70 @@
+"""Every experiment and variant loads, and everything it describes can be built."""
+
+from __future__ import annotations
+
+import importlib
+import pathlib
+
+import pytest
+import tensorflow as tf
+
+from tf_perceiver import tasks
+from tf_perceiver.training import optimizer
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+NAMES = sorted(
+    path.stem for path in (ROOT / "configs").glob("*.py") if path.stem not in ("__init__", "base")
+)
+CASES = [
+    (name, variant)
+    for name in NAMES
+    for variant in importlib.import_module(f"configs.{name}").VARIANTS
+]
+PAPER = {"imagenet", "modelnet40"}
+
+
+def load(name, variant):
+    return importlib.import_module(f"configs.{name}").get_config(variant)
+
+
+def test_every_experiment_has_its_variants():
+    assert {"digits", "cifar10", "tiny_imagenet", "imagenet", "modelnet40"} <= set(NAMES)
+    for name in NAMES:
+        expected = {"tiny", "small"} | ({"paper"} if name in PAPER else set())
+        assert {variant for n, variant in CASES if n == name} == expected
+
+
+@pytest.mark.parametrize(("name", "variant"), CASES)
+def test_everything_in_it_can_be_built(name, variant):
+    config = load(name, variant)
+    assert config.name == f"{name}:{variant}"
+    with tf.Graph().as_default():  # The paper's models without their numbers.
+        task = tasks.build(config.task, 10)
+        model = task.build_model(config.model)
+        optimizer.build(config.optimizer, 100, config.data.batch_size)
+        if variant == "paper":
+            return  # Tracing 48 layers on 50,176 pixels takes longer than it tells.
+        if config.data.modality == "image":
+            shape = (2, *config.data.image.size, config.data.image.channels)
+        else:
+            shape = (2, config.data.points.num_points, 3)
+        logits = model({config.data.modality: tf.zeros(shape)})
+        assert logits.shape == (2, 10)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_misspelt_variant_is_named(name):
+    with pytest.raises(ValueError, match="variant 'smal' is none of"):
+        load(name, "smal")
+
+
+def test_the_paper_variants_have_the_papers_numbers():
+    imagenet = load("imagenet", "paper")
+    assert imagenet.optimizer.learning_rate == 4e-3
+    assert imagenet.optimizer.schedule == "step"
+    assert imagenet.train.epochs == 120
+    assert [120 * b for b in imagenet.optimizer.boundaries] == pytest.approx([84, 102, 114])
+    assert (imagenet.data.image.randaugment_layers, imagenet.data.image.size) == (4, (224, 224))
+    modelnet = load("modelnet40", "paper")
+    assert (modelnet.optimizer.learning_rate, modelnet.optimizer.schedule) == (1e-3, "constant")
+    assert (modelnet.data.batch_size, modelnet.data.points.num_points) == (512, 2048)

@@ -1,0 +1,100 @@
+"""The image reader on files that real encoders wrote, whole and damaged."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipelines.readers import Rejected, image
+
+
+def picture(mode: str = "RGB", size: tuple[int, int] = (20, 12)) -> Image.Image:
+    rows, columns = np.mgrid[: size[1], : size[0]]
+    pixels = np.stack([rows * 12, columns * 9, rows + columns], -1).astype(np.uint8)
+    return Image.fromarray(pixels).convert(mode)
+
+
+def encoded(image_format: str, mode: str = "RGB", **options) -> bytes:
+    buffer = io.BytesIO()
+    picture(mode).save(buffer, image_format, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("image_format", "mode"),
+    [("JPEG", "RGB"), ("JPEG", "L"), ("PNG", "RGB"), ("PNG", "RGBA"), ("PNG", "P"), ("PNG", "1")],
+)
+def test_jpeg_and_png_are_kept_as_they_are(image_format, mode):
+    data = encoded(image_format, mode)
+    assert image.check(data, "x") is data
+
+
+@pytest.mark.parametrize(
+    ("image_format", "mode"),
+    [("JPEG", "CMYK"), ("GIF", "P"), ("BMP", "RGB"), ("TIFF", "RGB"), ("WEBP", "RGB")],
+)
+def test_what_tensorflow_cannot_read_becomes_png_with_the_same_pixels(image_format, mode):
+    data = encoded(image_format, mode)
+    checked = image.check(data, "x")
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    np.testing.assert_array_equal(tf.io.decode_png(checked).numpy(), expected)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "1"])
+def test_read_gives_the_pixels_that_tensorflow_gives(mode):
+    data = encoded("PNG", mode)
+    expected = tf.io.decode_png(data, channels=3).numpy()
+    np.testing.assert_array_equal(image.read(data), expected)
+    assert image.size(data) == (12, 20)
+
+
+def test_sixteen_bit_grey_keeps_its_high_byte():
+    values = np.array([[0, 255, 256], [40_000, 65_280, 65_535]], np.uint16)
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "PNG")
+    np.testing.assert_array_equal(image.read(buffer.getvalue())[..., 0], values >> 8)
+    np.testing.assert_array_equal(tf.io.decode_png(buffer.getvalue())[..., 0], values >> 8)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty-file"),
+        (b"<html>404</html>", "not-an-image"),
+        (encoded("JPEG")[:-40], "corrupt-image"),
+        (encoded("PNG")[:-40], "corrupt-image"),
+        (encoded("PNG")[:-6], "corrupt-image"),  # Every pixel is there; TensorFlow refuses it.
+        (encoded("PNG").replace(b"IDATx", b"IDATy"), "corrupt-image"),
+    ],
+    ids=["empty", "text", "cut-jpeg", "cut-png", "no-end", "changed-byte"],
+)
+def test_bad_files_are_rejected_by_reason(data, reason):
+    with pytest.raises(Rejected) as caught:
+        image.check(data, "cat/7.png")
+    assert caught.value.reason == reason
+    assert "cat/7.png" in caught.value.detail
+    assert "0x" not in caught.value.detail  # An address would differ from run to run.
+
+
+def test_decompression_bombs_are_rejected_before_decoding(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
+    for limit in (200, 100):  # Pillow warns above its limit and raises above twice that.
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(Rejected, match=f"too-many-pixels: bomb has more than {limit} pixels"):
+            image.check(encoded("PNG"), "bomb")
+
+
+@given(cut=st.integers(0, 400), image_format=st.sampled_from(["JPEG", "PNG"]))
+def test_no_truncated_image_passes_that_tensorflow_would_refuse(cut, image_format):
+    data = encoded(image_format)[: -cut or None]
+    try:
+        image.check(data, "x")
+    except Rejected:
+        return
+    tf.io.decode_image(data, channels=3)

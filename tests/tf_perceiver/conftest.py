@@ -1,0 +1,136 @@
+"""Data that the tests write themselves, and models that the real command trained on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import pathlib
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+
+from pipelines.records import DatasetInfo, Feature, Shard, Split, encode, shard_name
+
+SHAPES = ("ball", "rod", "sheet")
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """A folder of versions, and what the command that wrote it printed."""
+
+    folder: pathlib.Path
+    stdout: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A workdir, the records it was trained on, and raw files of its test split by class name."""
+
+    workdir: pathlib.Path
+    data: pathlib.Path
+    files: dict[str, pathlib.Path]
+
+
+def _write_dataset(
+    directory: pathlib.Path,
+    name: str,
+    features: dict[str, Feature],
+    labels: tuple[str, ...],
+    splits: dict[str, Iterable[dict]],
+) -> None:
+    import tensorflow as tf
+
+    directory.mkdir()
+    shards = {}
+    for split, examples in splits.items():
+        file = directory / shard_name(name, split, 0, 1)
+        records = [encode(example, features) for example in examples]
+        with tf.io.TFRecordWriter(str(file)) as writer:
+            for record in records:
+                writer.write(record)
+        content = file.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        shards[split] = Split(split, (Shard(file.name, len(records), len(content), digest),))
+    DatasetInfo(name, features, labels, shards).write(str(directory))
+
+
+def _train(fork_server, checkout, config: str, data: pathlib.Path, workdir: pathlib.Path) -> None:
+    arguments = [f"--config=configs/{config}", f"--data={data}", f"--workdir={workdir}"]
+    fork_server.start("tf_perceiver.train", arguments, cwd=checkout).wait(240).check()
+
+
+def _export(fork_server, checkout, trained: Trained, output: pathlib.Path) -> Exported:
+    arguments = [f"--workdir={trained.workdir}", f"--output={output}"]
+    result = fork_server.start("tf_perceiver.export", arguments, cwd=checkout).wait(240).check()
+    return Exported(output, result.stdout)
+
+
+def shape_points(shape: str, seed: int, count: int = 100) -> np.ndarray:
+    """float32 [count, 3]: random points of a ball, a rod or a sheet."""
+    points = np.random.default_rng(seed).normal(size=(count, 3))
+    return (points * {"ball": (1, 1, 1), "rod": (0.1, 0.1, 1), "sheet": (1, 1, 0.1)}[shape]).astype(
+        np.float32
+    )
+
+
+@pytest.fixture(scope="session")
+def trained_digits(fork_server, checkout, tmp_path_factory) -> Trained:
+    """`digits:tiny`, trained on 400 of scikit-learn's digits."""
+    from PIL import Image
+    from sklearn import datasets
+
+    root = tmp_path_factory.mktemp("trained_digits")
+    digits = datasets.load_digits()
+    examples, files = {"train": [], "test": []}, {}
+    for i, (picture, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        if i == 500:
+            break
+        encoded = io.BytesIO()
+        Image.fromarray((picture * 255 / 16).astype(np.uint8)).save(encoded, "PNG")
+        example = {"image": encoded.getvalue(), "label": int(label), "key": b"%d" % i}
+        split = "train" if i % 5 else "test"
+        examples[split].append(example)
+        if split == "test" and str(label) not in files:
+            files[str(label)] = root / f"digit {label}.png"
+            files[str(label)].write_bytes(example["image"])
+    features = {"image": Feature("bytes"), "label": Feature("int64"), "key": Feature("bytes")}
+    labels = tuple(str(digit) for digit in range(10))
+    _write_dataset(root / "data", "digits", features, labels, examples)
+    _train(fork_server, checkout, "digits.py:tiny", root / "data", root / "workdir")
+    return Trained(root / "workdir", root / "data", files)
+
+
+@pytest.fixture(scope="session")
+def trained_shapes(fork_server, checkout, tmp_path_factory) -> Trained:
+    """`modelnet40:tiny`, trained on made-up clouds; those of the test split have unequal sizes."""
+    root = tmp_path_factory.mktemp("trained_shapes")
+    examples, files = {"train": [], "test": []}, {}
+    for i in range(120):
+        label, split = i % len(SHAPES), "train" if i < 96 else "test"
+        points = shape_points(SHAPES[label], seed=i, count=100 if i % 4 else 80)
+        examples[split].append({"points": points, "label": label, "key": b"%d" % i})
+        if split == "test" and SHAPES[label] not in files:
+            files[SHAPES[label]] = root / f"{SHAPES[label]}.npy"
+            np.save(files[SHAPES[label]], points)
+    features = {
+        "points": Feature("float32", (None, 3)),
+        "label": Feature("int64"),
+        "key": Feature("bytes"),
+    }
+    _write_dataset(root / "data", "shapes", features, SHAPES, examples)
+    _train(fork_server, checkout, "modelnet40.py:tiny", root / "data", root / "workdir")
+    return Trained(root / "workdir", root / "data", files)
+
+
+@pytest.fixture(scope="session")
+def exported_digits(trained_digits, fork_server, checkout, tmp_path_factory) -> Exported:
+    """The export of `trained_digits`."""
+    return _export(fork_server, checkout, trained_digits, tmp_path_factory.mktemp("exported"))
+
+
+@pytest.fixture(scope="session")
+def exported_shapes(trained_shapes, fork_server, checkout, tmp_path_factory) -> Exported:
+    """The export of `trained_shapes`."""
+    return _export(fork_server, checkout, trained_shapes, tmp_path_factory.mktemp("exported"))

@@ -1,0 +1,108 @@
+"""Schedules, sharing plans, and the trunk as a chain of its layers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_perceiver.model.byte_array import ByteArray
+from tf_perceiver.model.encoder import Encoder, SharingPlan, schedule
+
+
+def make(**fields):
+    return Encoder(
+        5,
+        **{
+            "num_latents": 3,
+            "latent_channels": 8,
+            "cross_attends": 3,
+            "self_attends_per_block": 2,
+            "self_heads": 2,
+            **fields,
+        },
+    )
+
+
+def test_interleaved_gives_the_first_blocks_a_cross_attend_each():
+    assert schedule(2, 3, "interleaved") == [
+        ("cross", 0),
+        ("block", 0),
+        ("cross", 1),
+        ("block", 1),
+        ("block", 2),
+    ]
+
+
+def test_at_start_reads_everything_first():
+    assert schedule(2, 1, "at_start") == [("cross", 0), ("cross", 1), ("block", 0)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((3, 2, "interleaved"), "3 cross-attends can't be interleaved with 2 blocks"),
+        ((0, 2, "at_start"), "cross_attends=0"),
+        ((1, 1, "end"), "arrangement='end'"),
+    ],
+)
+def test_impossible_schedules_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        schedule(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("plan", "expected"),
+    [
+        ("none", SharingPlan((0, 1, 2), (0, 1, 2))),
+        ("paper", SharingPlan((0, 1, 1), (0, 0, 0))),
+        ("all", SharingPlan((0, 0, 0), (0, 0, 0))),
+        ({"cross": [0, 1, 0], "blocks": [0, 1, 1]}, SharingPlan((0, 1, 0), (0, 1, 1))),
+    ],
+)
+def test_plans_by_name_and_by_list(plan, expected):
+    assert SharingPlan.named(plan, 3, 3) == expected
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        ("papre", "'papre' is none of"),
+        ({"cross": [0, 1], "blocks": [0, 0, 0]}, "lists 2 cross-attends and 3 blocks"),
+        ({"cross": [0, 2, 1], "blocks": [0, 0, 0]}, "in order of first use"),
+    ],
+)
+def test_impossible_plans_are_named(plan, message):
+    with pytest.raises(ValueError, match=message):
+        SharingPlan.named(plan, 3, 3)
+
+
+def test_unknown_attention_is_named():
+    with pytest.raises(ValueError, match="attention='fast'"):
+        make(attention="fast")
+
+
+@pytest.mark.parametrize("arrangement", ["interleaved", "at_start"])
+@pytest.mark.parametrize("attention", ["plain", "structured"])
+def test_the_trunk_is_the_chain_of_its_layers(arrangement, attention):
+    plan = {"cross": [0, 1, 0], "blocks": [0, 1, 1]}
+    encoder = make(sharing=plan, arrangement=arrangement, attention=attention)
+    content = np.random.default_rng(0).normal(size=(2, 40, 2)).astype(np.float32)
+    positions = np.random.default_rng(1).normal(size=(40, 3)).astype(np.float32)
+    inputs = ByteArray(tf.constant(content), tf.constant(positions))
+    dense = np.concatenate([content, np.broadcast_to(positions, (2, 40, 3))], -1)
+
+    z = np.broadcast_to(encoder.latents.numpy(), (2, 3, 8))
+    for kind, i in schedule(3, 3, arrangement):
+        if kind == "cross":
+            z = encoder.cross[plan["cross"][i]](z, dense)
+        else:
+            for layer in encoder.blocks[plan["blocks"][i]]:
+                z = layer(z)
+    np.testing.assert_allclose(encoder(inputs), z, rtol=1e-4, atol=1e-5)
+
+
+def test_shared_weights_are_one_variable():
+    encoder = make(sharing="paper")
+    assert (len(encoder.cross), len(encoder.blocks)) == (2, 1)
+    assert len({id(v) for v in encoder.trainable_variables}) == len(encoder.trainable_variables)

@@ -1,0 +1,144 @@
+"""The train and evaluate commands, on real records, with real interruptions."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+
+import pytest
+import tensorflow as tf
+
+CONFIG = "--config=configs/digits.py:tiny"
+
+
+def arguments(trained, workdir, *more):
+    return (CONFIG, f"--data={trained.data}", f"--workdir={workdir}", "--strategy=cpu", *more)
+
+
+def rows(workdir, kind):
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    found = [json.loads(line) for line in lines]
+    return [row for row in found if row["kind"] == kind]
+
+
+def without_clock(rows):
+    return [
+        {k: v for k, v in row.items() if k not in ("time", "examples_per_second")} for row in rows
+    ]
+
+
+def final_weights(workdir):
+    prefix = str(workdir / "checkpoints" / "ckpt-000000020")
+    return {
+        name: tf.train.load_variable(prefix, name)
+        for name, _ in tf.train.list_variables(prefix)
+        if name != "_CHECKPOINTABLE_OBJECT_GRAPH"
+    }
+
+
+def test_a_run_leaves_everything_it_should(trained_digits):
+    workdir = trained_digits.workdir
+    assert (workdir / "DONE").read_text() == "20\n"
+    assert (workdir / "report" / "index.html").exists()
+    assert list((workdir / "train").glob("events.out.tfevents.*"))
+    assert list((workdir / "eval").glob("events.out.tfevents.*"))
+    assert [row["step"] for row in rows(workdir, "train")] == [5, 10, 15, 20]
+    assert [row["step"] for row in rows(workdir, "eval")] == [10, 20]
+    assert json.loads((workdir / "config.json").read_text())["config"]["name"] == "digits:tiny"
+
+
+def test_evaluation_ends_with_one_exact_json_line(command, trained_digits):
+    result = command("tf_perceiver.evaluate", f"--workdir={trained_digits.workdir}").check()
+    answer = json.loads(result.stdout.splitlines()[-1])
+    logged = rows(trained_digits.workdir, "eval")[-1]
+    info = json.loads((trained_digits.data / "dataset.json").read_text())
+    assert answer["split"] == "test"
+    assert answer["step"] == 20
+    assert answer["examples"] == info["splits"]["test"]["records"]
+    assert answer["accuracy"] == logged["accuracy"]
+    assert answer["loss"] == pytest.approx(logged["loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize("kill", [signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_run_goes_on_to_the_same_end(command, trained_digits, tmp_path, kill):
+    workdir = tmp_path / "w"
+    running = command.start("tf_perceiver.train", *arguments(trained_digits, workdir))
+    while not list((workdir / "checkpoints").glob("*.json")):
+        assert running.poll() is None, "ended before it could be interrupted"
+        time.sleep(0.01)
+    running.send_signal(kill)
+    ended = running.wait(60)
+    if kill is signal.SIGTERM and ended.returncode != 0:  # 0: it was done before the signal came.
+        assert ended.returncode == 75
+        assert "run the same command again" in ended.stderr
+    command("tf_perceiver.train", *arguments(trained_digits, workdir)).check()
+
+    assert without_clock(rows(workdir, "train")) == without_clock(
+        rows(trained_digits.workdir, "train")
+    )
+    expected = final_weights(trained_digits.workdir)
+    for name, value in final_weights(workdir).items():
+        assert (value == expected[name]).all(), name
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--config=configs/digits.py:smal"], "variant 'smal' is none of small, tiny"),
+        (["--config=configs/nothing.py"], "configs/nothing.py"),
+        (["--config.train.stpes=3"], "stpes"),
+        (["--strategy=tpv"], "--strategy=tpv is none of"),
+        (["--strategy=tpu"], "no TPU is named"),
+        (["--data=/nowhere"], "/nowhere: not a finished dataset"),
+        (["--config.data.eval_split=val"], "no split 'val'; it has test, train"),
+        (["--config.data.batch_size=0"], "batch_size=0"),
+        (["--config.model.trunk.sharing=papre"], "sharing='papre'"),
+        (["--config.data.modality=points"], "points"),
+        (["--wrkdir=x"], "Unknown command line flag 'wrkdir'"),
+        (["extra"], "'extra' is not a flag"),
+    ],
+)
+def test_mistakes_get_one_line_and_nothing_is_written(
+    command, trained_digits, tmp_path, change, message
+):
+    workdir = tmp_path / "w"
+    result = command("tf_perceiver.train", *arguments(trained_digits, workdir, *change))
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not workdir.exists()
+
+
+def test_a_workdir_of_another_config_is_refused(command, trained_digits):
+    more = ["--config.optimizer.learning_rate=1.0"]
+    result = command(
+        "tf_perceiver.train", *arguments(trained_digits, trained_digits.workdir, *more)
+    )
+    assert result.returncode == 2
+    assert "optimizer.learning_rate: 0.004 -> 1.0" in result.stderr
+
+
+def test_a_real_interpreter_trains(real_command, trained_digits, tmp_path):
+    # In an interpreter of its own: the one real start of the command.
+    result = real_command(
+        "tf_perceiver.train",
+        *arguments(trained_digits, tmp_path / "w", "--config.train.steps=2"),
+    ).check()
+    assert "done: 2 steps" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--workdir=/nowhere"], "/nowhere is not a workdir"),
+        (["--split=val"], "no split 'val'"),
+        (["--data=/nowhere"], "/nowhere: not a finished dataset"),
+    ],
+)
+def test_evaluation_names_what_is_missing(command, trained_digits, more, message):
+    result = command("tf_perceiver.evaluate", f"--workdir={trained_digits.workdir}", *more)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr

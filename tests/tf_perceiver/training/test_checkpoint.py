@@ -1,0 +1,94 @@
+"""Checkpoints: whole or not used, newest first, never a silent start from nothing."""
+
+from __future__ import annotations
+
+import pytest
+import tensorflow as tf
+
+from tf_perceiver.training.checkpoint import Checkpoints, init_from, manifests, newest_valid
+
+
+class Model(tf.Module):
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.weight = tf.Variable([value] * 100, name="weight")
+
+
+def make(directory, value=0.0, keep=3):
+    model, step = Model(value), tf.Variable(0, dtype=tf.int64)
+    return Checkpoints(directory, {"model": model, "global_step": step}, keep=keep), model, step
+
+
+def save(directory, *steps):
+    checkpoints, model, step = make(directory)
+    for number in steps:
+        model.weight.assign([float(number)] * 100)
+        step.assign(number)
+        checkpoints.save(number)
+    return checkpoints
+
+
+def data_file(directory, step):
+    return directory / f"ckpt-{step:09d}.data-00000-of-00001"
+
+
+def test_the_newest_is_restored(tmp_path):
+    save(tmp_path, 10, 20)
+    checkpoints, model, step = make(tmp_path)
+    assert checkpoints.restore() == 20
+    assert float(model.weight[0]) == 20.0
+    assert int(step) == 20
+
+
+def test_only_the_newest_are_kept(tmp_path):
+    save(tmp_path, 10, 20, 30, 40)
+    assert [manifest.step for manifest in manifests(tmp_path)] == [40, 30, 20]
+    assert not list(tmp_path.glob("ckpt-000000010*"))
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "missing"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, damage):
+    save(tmp_path, 10, 20)
+    file = data_file(tmp_path, 20)
+    content = bytearray(file.read_bytes())
+    if damage == "cut":
+        file.write_bytes(content[:-5])
+    elif damage == "flip":
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+    else:
+        file.unlink()
+    checkpoints, model, _ = make(tmp_path)
+    assert checkpoints.restore() == 10
+    assert float(model.weight[0]) == 10.0
+
+
+def test_a_save_that_was_killed_before_its_manifest_is_not_a_checkpoint(tmp_path):
+    save(tmp_path, 10, 20)
+    (tmp_path / "ckpt-000000020.json").unlink()
+    assert newest_valid(tmp_path).step == 10
+
+
+def test_damage_everywhere_is_an_error_and_not_step_0(tmp_path):
+    save(tmp_path, 10)
+    data_file(tmp_path, 10).write_bytes(b"")
+    checkpoints, _, _ = make(tmp_path)
+    with pytest.raises(ValueError, match="none is whole .*step 10.*has 0 bytes"):
+        checkpoints.restore()
+
+
+def test_an_empty_folder_has_none(tmp_path):
+    assert make(tmp_path)[0].restore() is None
+    assert make(tmp_path / "absent")[0].restore() is None
+
+
+def test_init_from_takes_the_weights_alone(tmp_path):
+    save(tmp_path / "checkpoints", 30)
+    model = Model(0.0)
+    assert init_from(tmp_path, model) == 30
+    assert float(model.weight[0]) == 30.0
+
+
+def test_init_from_names_what_is_missing(tmp_path):
+    with pytest.raises(ValueError, match="has no checkpoint"):
+        init_from(tmp_path, Model(0.0))

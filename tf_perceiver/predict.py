@@ -1,0 +1,212 @@
+"""Predicts from raw files: ``python -m tf_perceiver.predict --model=DIR FILE...``.
+
+Prints ``file: label score`` for every file, in the order given. A file that can't be read gets a
+line on standard error, the others are answered all the same, and the exit code is 2.
+"""
+
+# ruff: noqa: I001
+from __future__ import annotations
+
+from tf_perceiver import command_line  # First: it quiets TensorFlow before it is imported.
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from pipelines.readers import Rejected, image, points
+from tf_perceiver.serving import signatures
+
+MODEL = flags.DEFINE_string("model", None, "A version of an export, or the folder of versions.")
+TOP_K = flags.DEFINE_integer("top_k", 1, "How many classes to print, the most probable first.", 1)
+JSON = flags.DEFINE_bool("json", False, "Whether to print one JSON object a file.")
+
+BATCH_SIZE = 32
+# Meshes are sampled and clouds are limited to this many points; the model's own graph then takes
+# as many as it was trained on.
+MAX_POINTS = 10_000
+SEED = 0
+
+SUFFIXES = {"image": image.SUFFIXES, "points": points.SUFFIXES}
+KINDS = {"image": "an image", "points": "a point cloud"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A loaded export.
+
+    Attributes:
+      serve: the signature `serving_default`.
+      modality: "image" or "points".
+      labels: class names in the order of the probabilities.
+    """
+
+    serve: tf.types.experimental.ConcreteFunction
+    modality: str
+    labels: list[str]
+
+    def probabilities(self, examples: list[np.ndarray]) -> np.ndarray:
+        """Answers raw examples of one shape: float32 [B, classes]."""
+        if self.modality == "image":
+            batch = tf.constant([example.item() for example in examples])
+        else:
+            batch = tf.constant(np.stack(examples))
+        name = signatures.INPUTS[self.modality].name
+        return self.serve(**{name: batch})["probabilities"].numpy()
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What came of one file: `probabilities` float32 [classes], or an `error` in one line."""
+
+    file: str
+    probabilities: np.ndarray | None = None
+    error: str = ""
+
+
+def main(argv: list[str]) -> int:
+    """Prints an answer for every file; returns the exit code."""
+    if MODEL.value is None:
+        raise ValueError("--model is missing; see --help")
+    if len(argv) < 2:
+        raise ValueError("no files to predict from; name them after the flags")
+    model = load(Path(MODEL.value))
+    failed = False
+    for answer in answers(model, argv[1:]):
+        if answer.error:
+            failed = True
+            print(f"error: {answer.error}", file=sys.stderr, flush=True)
+        else:
+            print(describe(answer, model.labels, TOP_K.value, JSON.value), flush=True)
+    return command_line.USAGE_ERROR if failed else 0
+
+
+def find_version(directory: Path) -> Path:
+    """The SavedModel in a folder: the folder itself, or the highest of its numbered versions.
+
+    Raises:
+      ValueError: neither.
+    """
+    if (directory / "saved_model.pb").is_file():
+        return directory
+    if not directory.is_dir():
+        raise ValueError(f"--model={directory}: no such folder; tf_perceiver.export writes them")
+    versions = [
+        folder
+        for folder in directory.iterdir()
+        if folder.name.isdecimal() and (folder / "saved_model.pb").is_file()
+    ]
+    if not versions:
+        raise ValueError(
+            f"--model={directory}: no SavedModel and no numbered version of one there; "
+            "tf_perceiver.export writes WORKDIR/saved_model/STEP"
+        )
+    return max(versions, key=lambda folder: int(folder.name))
+
+
+def load(directory: Path) -> Model:
+    """Loads an export.
+
+    Raises:
+      ValueError: no SavedModel there, a damaged one, or one that tf_perceiver.export didn't write.
+    """
+    version = find_version(directory)
+    try:
+        serve = tf.saved_model.load(str(version)).signatures["serving_default"]
+        (name,) = serve.structured_input_signature[1]
+        (modality,) = (key for key, spec in signatures.INPUTS.items() if spec.name == name)
+        labels = (version / "assets" / "labels.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"--model={version} isn't a model of tf_perceiver.export, or is damaged ({reason})"
+        ) from error
+    return Model(serve, modality, labels)
+
+
+def answers(model: Model, files: Iterable[str]) -> Iterator[Answer]:
+    """Answers files in their order, neighbours of one shape together."""
+    waiting: list[tuple[str, np.ndarray]] = []
+    for file in files:
+        try:
+            example = read(file, model.modality)
+        except ValueError as error:
+            yield from _answer(model, waiting)
+            waiting = []
+            yield Answer(file, error=str(error))
+            continue
+        if waiting and (len(waiting) == BATCH_SIZE or waiting[0][1].shape != example.shape):
+            yield from _answer(model, waiting)
+            waiting = []
+        waiting.append((file, example))
+    yield from _answer(model, waiting)
+
+
+def read(file: str, modality: str) -> np.ndarray:
+    """Reads and checks one raw file.
+
+    Args:
+      file: its path.
+      modality: what the model takes, "image" or "points".
+
+    Returns:
+      A scalar of image bytes that TensorFlow decodes, or points float32 [n, 3].
+
+    Raises:
+      ValueError: it can't be read, or is of another modality; one line that names it.
+    """
+    suffix = Path(file).suffix.lower()
+    for other, suffixes in SUFFIXES.items():
+        if other != modality and suffix in suffixes:
+            raise ValueError(f"{file} is {KINDS[other]}, the model takes {KINDS[modality]}")
+    try:
+        content = Path(file).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{file} can't be read: {error.strerror}") from error
+    try:
+        if modality == "image":
+            return np.array(image.check(content, file), object)
+        return points.read(content, file, MAX_POINTS, SEED)
+    except Rejected as error:
+        raise ValueError(error.detail) from error
+
+
+def describe(answer: Answer, labels: list[str], top_k: int, as_json: bool) -> str:
+    """One line about an answered file."""
+    order = np.argsort(-answer.probabilities, kind="stable")[:top_k]
+    top = [(labels[i], float(answer.probabilities[i])) for i in order]
+    if not as_json:
+        return f"{answer.file}: " + ", ".join(f"{label} {score:.4f}" for label, score in top)
+    label, score = top[0]
+    row = {"file": answer.file, "label": label, "score": score}
+    if top_k > 1:
+        row["top"] = [{"label": label, "score": score} for label, score in top]
+    return json.dumps(row, ensure_ascii=False)
+
+
+def _answer(model: Model, waiting: list[tuple[str, np.ndarray]]) -> Iterator[Answer]:
+    """Answers examples of one shape; where TensorFlow refuses one, the others still get theirs."""
+    if not waiting:
+        return
+    try:
+        probabilities = model.probabilities([example for _, example in waiting])
+    except tf.errors.InvalidArgumentError as error:
+        if len(waiting) > 1:
+            for one in waiting:
+                yield from _answer(model, [one])
+        else:
+            # Where in the graph, then on a line of its own why, then the node once more.
+            reason = error.message.partition("[[{{")[0].strip().splitlines()[-1].strip()
+            yield Answer(waiting[0][0], error=f"{waiting[0][0]}: TensorFlow refuses it ({reason})")
+        return
+    for (file, _), one in zip(waiting, probabilities, strict=True):
+        yield Answer(file, one)
+
+
+if __name__ == "__main__":
+    command_line.run(main, positional=True)
