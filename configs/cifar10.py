@@ -27,5 +27,5 @@ def get_config(variant: str = "small") -> ConfigDict:
         randaugment_layers=0,
         eval_crop=1.0,
     )
-    base.pace(config, tiny, epochs=12.0)
+    base.pace(config, tiny, epochs=10.0)
     return config

@@ -14,12 +14,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 
 from absl import flags
 
 from pipelines import records
 from tf_perceiver import command_line
+from tf_perceiver.training import workdir
 
 WORKDIR = flags.DEFINE_string("workdir", "build/demo", "Folder for everything it makes.")
 CONFIG = flags.DEFINE_string("config", "configs/digits.py:small", "Experiment and variant.")
@@ -75,14 +75,6 @@ def held_out(data: pathlib.Path, raw: pathlib.Path, count: int) -> list[tuple[pa
     return examples[::step][:count]
 
 
-def training_rows(workdir: pathlib.Path) -> Iterator[dict]:
-    """The rows of `metrics.jsonl` that training wrote."""
-    for line in (workdir / "metrics.jsonl").read_text().splitlines():
-        row = json.loads(line)
-        if row["kind"] == "train":
-            yield row
-
-
 def main(argv: list[str]) -> int:
     """Runs the steps and prints the summary."""
     del argv
@@ -127,7 +119,8 @@ def main(argv: list[str]) -> int:
     )
     print(*output.splitlines()[:3], "...", sep="\n")
 
-    rate = statistics.median(row["examples_per_second"] for row in training_rows(run))
+    rows = workdir.read_metrics(run / "metrics.jsonl")
+    rate = statistics.median(row["examples_per_second"] for row in rows if row["kind"] == "train")
     summary = {
         "test accuracy": f"{evaluation['accuracy']:.2%} of {evaluation['examples']:,} examples",
         "training": f"{rate:,.0f} examples/s",

@@ -13,7 +13,6 @@ import json
 
 from absl import flags
 
-from pipelines.records import DatasetInfo
 from tf_perceiver.training import checkpoint, distributed_input, loop
 from tf_perceiver.training import strategy as strategies
 
@@ -34,13 +33,7 @@ def main(argv: list[str]) -> None:
     strategy = strategies.build(STRATEGY.value, TPU.value)
     with strategy.scope():
         trained = checkpoint.load_for_inference(WORKDIR.value)
-    directory = DATA.value or trained.data_directory
-    info = DatasetInfo.read(directory)
-    if info.labels != trained.info.labels:
-        raise ValueError(
-            f"{directory} has {len(info.labels)} labels, {WORKDIR.value} was trained on "
-            f"{len(trained.info.labels)} others; give records of the same classes"
-        )
+    info, directory = trained.open_records(DATA.value)
     split = SPLIT.value or trained.config.data.eval_split
     evaluator = loop.Evaluator(
         strategy,

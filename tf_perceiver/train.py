@@ -61,6 +61,7 @@ def main(argv: list[str]) -> int | None:
     config = CONFIG.value
     data, pace = config.data, config.train
     workdir = Path(WORKDIR.value)
+    workdirs.check_local(WORKDIR.value)
 
     # ---------------------------------------------------------------- data, model and optimizer
     info = DatasetInfo.read(DATA.value)

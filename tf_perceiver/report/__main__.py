@@ -8,10 +8,8 @@ from tf_perceiver import command_line  # First: it quiets TensorFlow before it i
 from pathlib import Path
 
 from absl import flags
-from ml_collections import ConfigDict
 
 from pipelines import input_pipeline
-from pipelines.records import DatasetInfo
 from tf_perceiver.report import build
 from tf_perceiver.training import checkpoint
 
@@ -26,14 +24,8 @@ def main(argv: list[str]) -> None:
     if WORKDIR.value is None:
         raise ValueError("--workdir is missing; see --help")
     trained = checkpoint.load_for_inference(WORKDIR.value)
-    directory = DATA.value or trained.data_directory
-    info = DatasetInfo.read(directory)
-    if info.labels != trained.info.labels:
-        raise ValueError(
-            f"{directory} has {len(info.labels)} labels, {WORKDIR.value} was trained on "
-            f"{len(trained.info.labels)} others; give records of the same classes"
-        )
-    config = ConfigDict(trained.config)
+    info, directory = trained.open_records(DATA.value)
+    config = trained.config
     page = build.write_report(
         Path(OUTPUT.value or Path(WORKDIR.value) / "report"),
         model=trained.model,

@@ -191,6 +191,21 @@ class Restored:
     step: int
     data_directory: str
 
+    def open_records(self, directory: str | None = None) -> tuple[DatasetInfo, str]:
+        """Records of the same classes, by default those it was trained on; and their folder.
+
+        Raises:
+          ValueError: no dataset there, or one of other classes.
+        """
+        directory = directory or self.data_directory
+        info = DatasetInfo.read(directory)
+        if info.labels != self.info.labels:
+            raise ValueError(
+                f"{directory} has {len(info.labels)} labels, the model was trained on "
+                f"{len(self.info.labels)} others; give records of the same classes"
+            )
+        return info, directory
+
 
 def load_for_inference(workdir: str | Path) -> Restored:
     """The model of a workdir with the weights of its newest valid checkpoint.

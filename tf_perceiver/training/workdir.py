@@ -27,6 +27,14 @@ def write_atomically(path: Path, text: str) -> None:
     temporary.rename(path)
 
 
+def check_local(workdir: str) -> None:
+    """Raises ValueError for gs:// and the like, which a Path would take for a local name."""
+    if "://" in workdir:
+        raise ValueError(
+            f"--workdir={workdir} is not a local folder; train into one and copy it afterwards"
+        )
+
+
 def claim(workdir: Path, config: dict[str, Any], data: str | Path, info: DatasetInfo) -> None:
     """Makes the workdir this run's, or finds that it already is.
 
@@ -46,7 +54,7 @@ def claim(workdir: Path, config: dict[str, Any], data: str | Path, info: Dataset
         run = {
             "config": config,
             "digest": digest(config),
-            "data": str(Path(data).resolve()),
+            "data": str(data) if "://" in str(data) else str(Path(data).resolve()),
             "fingerprint": info.fingerprint,
         }
         write_atomically(workdir / "config.json", json.dumps(run, indent=1, default=list))
