@@ -240,6 +240,11 @@ def _open(info: DatasetInfo, data: Any) -> tuple[Any, Callable[[tf.Tensor], dict
             f"config.data.modality={data.modality!r} is unknown: choose {' or '.join(MODALITIES)}"
         )
     module = MODALITIES[data.modality]
+    if data.modality not in data:
+        raise ValueError(
+            f"config.data has no section {data.modality!r} for modality={data.modality!r}; "
+            "use a config that was made for it"
+        )
     module.check(data[data.modality])
     if data.get("mixing") is not None:
         mixing.check(data.mixing)

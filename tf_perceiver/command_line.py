@@ -53,6 +53,10 @@ def run(main: Callable[[list[str]], int | None], *, positional: bool = False) ->
 
 def _fail(error: Exception) -> None:
     message = error.args[0] if isinstance(error, KeyError) and error.args else str(error)
+    # ml_collections puts a config file's traceback into its message; the cause is its last line.
+    _, traceback, cause = str(message).rpartition("Traceback (most recent call last)")
+    if traceback:
+        message = cause.strip().splitlines()[-1].partition(": ")[2] or cause
     message = " ".join(str(message).split())
     print(f"error: {message or type(error).__name__}", file=sys.stderr)
     sys.exit(USAGE_ERROR)

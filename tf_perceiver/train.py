@@ -61,12 +61,13 @@ def main(argv: list[str]) -> int | None:
     config = CONFIG.value
     data, pace = config.data, config.train
     workdir = Path(WORKDIR.value)
-    workdirs.check_local(WORKDIR.value)
 
     # ---------------------------------------------------------------- data, model and optimizer
     info = DatasetInfo.read(DATA.value)
     records = info.split(data.train_split).records
     batch_size = data.batch_size
+    if batch_size < 1:
+        raise ValueError(f"config.data.batch_size={batch_size}: at least 1 is needed")
     total_steps = pace.steps or math.ceil(pace.epochs * records / batch_size)
     strategy = strategies.build(STRATEGY.value, TPU.value)
     tf.keras.utils.set_random_seed(config.seed)
@@ -93,7 +94,8 @@ def main(argv: list[str]) -> int | None:
     )
 
     # ------------------------------------------------------------------------------- where from
-    workdirs.claim(workdir, config.to_dict(), DATA.value, info)
+    run = (workdir, config.to_dict(), DATA.value, info)
+    workdirs.check_claim(*run)
     checkpoints = checkpointing.Checkpoints(
         workdir / "checkpoints",
         {"model": model, "optimizer": optim, "global_step": global_step},
@@ -109,8 +111,9 @@ def main(argv: list[str]) -> int | None:
     trainer.train_dataset = distributed_input.train_dataset(
         strategy, info, DATA.value, data, seed=config.seed, start_step=start_step
     )
+    workdirs.claim(*run)  # Last: a mistake in config or data leaves no workdir behind.
     print(
-        f"{config['name']}: {model.count_params():,} parameters; {records:,} examples; steps "
+        f"{config.name}: {model.count_params():,} parameters; {records:,} examples; steps "
         f"{start_step:,} to {total_steps:,} of {batch_size} examples on "
         f"{strategy.num_replicas_in_sync} replica(s)",
         flush=True,

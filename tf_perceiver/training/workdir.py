@@ -27,21 +27,35 @@ def write_atomically(path: Path, text: str) -> None:
     temporary.rename(path)
 
 
-def check_local(workdir: str) -> None:
-    """Raises ValueError for gs:// and the like, which a Path would take for a local name."""
-    if "://" in workdir:
-        raise ValueError(
-            f"--workdir={workdir} is not a local folder; train into one and copy it afterwards"
-        )
-
-
 def claim(workdir: Path, config: dict[str, Any], data: str | Path, info: DatasetInfo) -> None:
-    """Makes the workdir this run's, or finds that it already is.
+    """Makes the workdir this run's; to be called after `check_claim`, once nothing can fail."""
+    if read_run(workdir) is not None:
+        return
+    workdir.mkdir(parents=True, exist_ok=True)
+    info.write(workdir)
+    run = {
+        "config": config,
+        "digest": digest(config),
+        "data": str(data) if "://" in str(data) else str(Path(data).resolve()),
+        "fingerprint": info.fingerprint,
+    }
+    write_atomically(workdir / "config.json", json.dumps(run, indent=1, default=list))
+
+
+def check_claim(
+    workdir: Path, config: dict[str, Any], data: str | Path, info: DatasetInfo
+) -> None:
+    """Finds that the workdir is free or this run's already; writes nothing.
 
     Raises:
       ValueError: it belongs to a run with another config or other data; the message has the
-        differences.
+        differences. Or it isn't a local folder.
     """
+    # A Path would take gs:// and the like for a local name.
+    if ":/" in str(workdir):
+        raise ValueError(
+            f"--workdir={workdir} is not a local folder; train into one and copy it afterwards"
+        )
     run = read_run(workdir)
     if run is None:
         if (workdir / "checkpoints").exists():
@@ -49,15 +63,6 @@ def claim(workdir: Path, config: dict[str, Any], data: str | Path, info: Dataset
                 f"{workdir} has checkpoints and no config.json to say of which run; "
                 "use another --workdir"
             )
-        workdir.mkdir(parents=True, exist_ok=True)
-        info.write(workdir)
-        run = {
-            "config": config,
-            "digest": digest(config),
-            "data": str(data) if "://" in str(data) else str(Path(data).resolve()),
-            "fingerprint": info.fingerprint,
-        }
-        write_atomically(workdir / "config.json", json.dumps(run, indent=1, default=list))
         return
     if changed := differences(run["config"], config):
         raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pathlib
 
 import pytest
 
@@ -19,8 +20,9 @@ CONFIG = {"seed": 0, "model": {"size": (8, 8)}, "optimizer": {"learning_rate": 0
 
 
 def test_the_same_run_may_come_back(tmp_path):
-    workdir.claim(tmp_path / "w", CONFIG, "records", info())
-    workdir.claim(tmp_path / "w", CONFIG, "records", info())
+    for _ in range(2):
+        workdir.check_claim(tmp_path / "w", CONFIG, "records", info())
+        workdir.claim(tmp_path / "w", CONFIG, "records", info())
     run = workdir.read_run(tmp_path / "w")
     assert run["config"]["optimizer"] == {"learning_rate": 0.1}
     assert DatasetInfo.read(str(tmp_path / "w")) == info()
@@ -30,19 +32,24 @@ def test_another_config_is_refused_with_the_difference(tmp_path):
     workdir.claim(tmp_path, CONFIG, "records", info())
     changed = {**CONFIG, "optimizer": {"learning_rate": 0.2}}
     with pytest.raises(ValueError, match=r"optimizer.learning_rate: 0.1 -> 0.2"):
-        workdir.claim(tmp_path, changed, "records", info())
+        workdir.check_claim(tmp_path, changed, "records", info())
 
 
 def test_other_data_are_refused(tmp_path):
     workdir.claim(tmp_path, CONFIG, "records", info())
     with pytest.raises(ValueError, match="started on other data"):
-        workdir.claim(tmp_path, CONFIG, "records", info(4))
+        workdir.check_claim(tmp_path, CONFIG, "records", info(4))
 
 
 def test_checkpoints_of_an_unknown_run_are_not_written_over(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(ValueError, match="no config.json"):
-        workdir.claim(tmp_path, CONFIG, "records", info())
+        workdir.check_claim(tmp_path, CONFIG, "records", info())
+
+
+def test_a_bucket_is_not_a_workdir():
+    with pytest.raises(ValueError, match="is not a local folder"):
+        workdir.check_claim(pathlib.Path("gs://bucket/run"), CONFIG, "records", info())
 
 
 def test_digest_ignores_the_order_of_keys_and_tuples():
