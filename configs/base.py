@@ -127,21 +127,19 @@ def small_pixels(
     self_attends: int,
     self_heads: int = 4,
     cross_attends: int = 2,
-    image_channels: int = 3,
 ) -> dict[str, Any]:
     """``config.model`` of an original Perceiver on small pictures, for two CPU cores.
 
     Args:
-      tiny: a model of seconds instead; of the other fields only size and image_channels count.
+      tiny: a model of seconds instead; of the other fields only size counts.
       size: side of the pictures; also the resolution that the bands are spread over.
       bands: of the Fourier positions.
       latents, channels: N and D. self_attends: in each block. self_heads, cross_attends: counts.
-      image_channels: 1 or 3.
     """
     return {
         "inputs": {
             "kind": "pixels",
-            "channels": image_channels,
+            "channels": 3,
             "patch": 1,
             "positions": {"bands": 4 if tiny else bands, "max_resolution": (size, size)},
         },

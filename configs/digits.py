@@ -17,20 +17,20 @@ def get_config(variant: str = "small") -> ConfigDict:
     model = base.small_pixels(
         tiny,
         size=8,
-        bands=4,
+        bands=3,
         latents=16,
         channels=64,
         self_attends=2,
         cross_attends=3,
-        image_channels=1,
     )
     config = base.classification(f"digits:{variant}", model)
     config.data = base.images(
         (8, 8),
         32 if tiny else 128,
-        channels=1,
-        mean=(0.306,),
-        std=(0.376,),
+        # Grey is read as three equal channels: content has more weight beside the positions,
+        # all of which share one layer norm, and training is quicker by a third.
+        mean=(0.306,) * 3,
+        std=(0.376,) * 3,
         train_crop="pad",
         pad=1,
         rotate_degrees=10.0,
@@ -40,5 +40,6 @@ def get_config(variant: str = "small") -> ConfigDict:
     )
     base.pace(config, tiny, epochs=120.0)
     if not tiny:
+        config.optimizer.learning_rate = 7e-3
         config.train.checkpoint_every = config.train.eval_every = 500
     return config

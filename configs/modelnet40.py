@@ -1,6 +1,12 @@
 """ModelNet40 as point clouds: 9,843 shapes to train on, 2,468 to test, 40 classes.
 
-`paper` is the paper's model, 85.7 % in the paper (its best on the test split).
+`paper` is the paper's model, 85.7 % in the paper (its best on the test split); not trained by us.
+
+`small`: python -m tf_perceiver.train --config=configs/modelnet40.py:small --data=DIR --workdir=DIR
+  data      official split, 1,024 points a shape (9,843 / 2,468)
+  hardware  2 cores of an AMD EPYC (Zen 4), no GPU, other work beside it
+  time      47 minutes for 24 epochs
+  accuracy  84.9 % (top-5 96.8 %), one seed
 """
 
 from __future__ import annotations
