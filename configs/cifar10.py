@@ -1,4 +1,11 @@
-"""CIFAR-10: 50,000 training pictures of 32 x 32 pixels, 10 classes."""
+"""CIFAR-10: 50,000 training pictures of 32 x 32 pixels, 10 classes.
+
+`small`: python -m tf_perceiver.train --config=configs/cifar10.py:small --data=DIR --workdir=DIR
+  data      official split, lossy JPEG copies of the pictures
+  hardware  2 cores of an AMD EPYC (Zen 4), no GPU, much other work beside it
+  time      56 minutes for 10 epochs, one interruption included
+  accuracy  57.5 %, one seed; training accuracy was 56 %, so it is still under-trained
+"""
 
 from __future__ import annotations
 

@@ -40,7 +40,11 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "pipelines.records": (),
     "tf_perceiver": (),
     "tf_perceiver.command_line": (),
-    "tf_perceiver.demo": ("pipelines.records", "tf_perceiver.command_line"),
+    "tf_perceiver.demo": (
+        "pipelines.records",
+        "tf_perceiver.command_line",
+        "tf_perceiver.training.workdir",
+    ),
     "tf_perceiver.evaluate": COMMANDS,
     "tf_perceiver.export": COMMANDS,
     "tf_perceiver.model": (),
