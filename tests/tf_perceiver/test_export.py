@@ -48,7 +48,7 @@ def test_answers_are_the_trained_model_s(exported_digits, trained_digits):
     ]
     trained = checkpoint.load_for_inference(trained_digits.workdir)
     files = [path.read_bytes() for path in trained_digits.files.values()]
-    pixels = tf.stack([tf.io.decode_png(file, 1) for file in files])
+    pixels = tf.stack([tf.io.decode_png(file, 3) for file in files])
     image = trained.config.data.image
     batch = (tf.cast(pixels, tf.float32) / 255 - image.mean[0]) / image.std[0]
     expected = tf.nn.softmax(trained.model({"image": batch}))
