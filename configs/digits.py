@@ -1,8 +1,8 @@
 """scikit-learn's handwritten digits, 8 x 8 pixels: what `make demo` trains.
 
 `small`: make demo
-  hardware  2 cores of an AMD EPYC (Zen 4), no GPU, much other work beside it
-  time      9 minutes for 120 epochs (training alone, most of it waiting for the other work)
+  hardware  2 cores of an AMD EPYC (Zen 4), no GPU
+  time      2.5 minutes for 120 epochs, at 1,200 examples/s; the whole demo 288 s with .venv set up
   accuracy  97.8 % of 358 held-out digits, seed 0
 """
 
