@@ -152,6 +152,7 @@ def small_pixels(
             "self_heads": 2 if tiny else self_heads,
             "sharing": "paper",
             "arrangement": "interleaved",
+            "attention": "structured",
         },
     }
 

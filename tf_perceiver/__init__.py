@@ -1,3 +1,3 @@
-"""Perceiver and Perceiver IO in TensorFlow 2: training, evaluation, export and serving."""
+"""The Perceiver in TensorFlow 2: training, evaluation, export and serving."""
 
 __version__ = "0.1.0"

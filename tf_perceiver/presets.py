@@ -31,6 +31,7 @@ def imagenet() -> dict[str, Any]:
             "self_heads": 8,
             "sharing": "paper",
             "arrangement": "interleaved",
+            "attention": "structured",
         },
     }
 
@@ -55,5 +56,6 @@ def modelnet40() -> dict[str, Any]:
             "self_heads": 8,
             "sharing": "paper",
             "arrangement": "interleaved",
+            "attention": "structured",
         },
     }

@@ -38,6 +38,7 @@ def test_every_experiment_has_its_variants():
 def test_everything_in_it_can_be_built(name, variant):
     config = load(name, variant)
     assert config.name == f"{name}:{variant}"
+    assert config.model.trunk.attention == "structured"  # There, so that a flag can change it.
     with tf.Graph().as_default():  # The paper's models without their numbers.
         task = tasks.build(config.task, 10)
         model = task.build_model(config.model)

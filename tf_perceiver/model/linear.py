@@ -27,11 +27,6 @@ def truncated_normal(stddev: float = 0.02) -> tf.keras.initializers.Initializer:
     return tf.keras.initializers.TruncatedNormal(stddev=stddev)
 
 
-def lecun_uncorrected(fan_in: int) -> tf.keras.initializers.Initializer:
-    """Haiku's default for plain linears: truncated normal, sigma 1 / sqrt(fan-in), uncorrected."""
-    return tf.keras.initializers.TruncatedNormal(stddev=fan_in**-0.5)
-
-
 def statistics_dtype(dtype: tf.DType | str) -> tf.DType:
     """The dtype for sums, softmax and layer norm: never below float32, float64 stays float64."""
     dtype = tf.as_dtype(dtype)

@@ -61,5 +61,3 @@ def test_initialisers_have_their_spread():
     table = linear.truncated_normal()([500, 200]).numpy()
     assert np.abs(table).max() <= 0.04
     assert abs(table.std() / 0.0176 - 1) < 0.01  # Cut at two sigma and not corrected.
-    plain = linear.lecun_uncorrected(400)([400, 300]).numpy()
-    assert abs(plain.std() * 20 / 0.8796 - 1) < 0.01
