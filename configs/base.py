@@ -127,6 +127,8 @@ def small_pixels(
     self_attends: int,
     self_heads: int = 4,
     cross_attends: int = 2,
+    cross_heads: int = 1,
+    patch: int = 1,
 ) -> dict[str, Any]:
     """``config.model`` of an original Perceiver on small pictures, for two CPU cores.
 
@@ -134,21 +136,25 @@ def small_pixels(
       tiny: a model of seconds instead; of the other fields only size counts.
       size: side of the pictures; also the resolution that the bands are spread over.
       bands: of the Fourier positions.
-      latents, channels: N and D. self_attends: in each block. self_heads, cross_attends: counts.
+      latents, channels: N and D. self_attends: in each block.
+      self_heads, cross_attends, cross_heads: counts.
+      patch: side of the square of pixels that is one input.
     """
     return {
         "inputs": {
-            "kind": "pixels",
+            **({"kind": "pixels"} if patch == 1 else {"kind": "patches", "patch": patch}),
             "channels": 3,
-            "patch": 1,
-            "positions": {"bands": 4 if tiny else bands, "max_resolution": (size, size)},
+            "positions": {
+                "bands": 4 if tiny else bands,
+                "max_resolution": (size // patch, size // patch),
+            },
         },
         "trunk": {
             "num_latents": 8 if tiny else latents,
             "latent_channels": 16 if tiny else channels,
             "cross_attends": 2 if tiny else cross_attends,
             "self_attends_per_block": 1 if tiny else self_attends,
-            "cross_heads": 1,
+            "cross_heads": cross_heads,
             "self_heads": 2 if tiny else self_heads,
             "sharing": "paper",
             "arrangement": "interleaved",

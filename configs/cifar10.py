@@ -3,8 +3,11 @@
 `small`: python -m tf_perceiver.train --config=configs/cifar10.py:small --data=DIR --workdir=DIR
   data      official split, lossy JPEG copies of the pictures
   hardware  2 cores of an AMD EPYC (Zen 4), no GPU, much other work beside it
-  time      56 minutes for 10 epochs, one interruption included
-  accuracy  57.5 %, one seed; training accuracy was 56 %, so it is still under-trained
+  time      48 minutes for 12 epochs, at 230 examples/s; 280 examples/s when nothing else ran
+  accuracy  63.0 %, one seed; the same in training, so it is still under-trained
+
+Patches of 4 x 4 pixels and six heads in the cross-attends: single pixels learned at half the speed
+(57.5 % after 10 epochs).
 """
 
 from __future__ import annotations
@@ -23,7 +26,16 @@ def get_config(variant: str = "small") -> ConfigDict:
     tiny = variant == "tiny"
     config = base.classification(
         f"cifar10:{variant}",
-        base.small_pixels(tiny, size=32, bands=10, latents=32, channels=192, self_attends=3),
+        base.small_pixels(
+            tiny,
+            size=32,
+            patch=4,
+            bands=4,
+            latents=32,
+            channels=192,
+            self_attends=3,
+            cross_heads=6,
+        ),
     )
     config.data = base.images(
         (32, 32),
@@ -34,5 +46,6 @@ def get_config(variant: str = "small") -> ConfigDict:
         randaugment_layers=0,
         eval_crop=1.0,
     )
-    base.pace(config, tiny, epochs=10.0)
+    base.pace(config, tiny, epochs=12.0)
+    config.optimizer.constant_fraction = 0.25
     return config

@@ -2,8 +2,8 @@
 
 `small`: make demo
   hardware  2 cores of an AMD EPYC (Zen 4), no GPU
-  time      2.5 minutes for 120 epochs, at 1,200 examples/s; the whole demo 288 s with .venv set up
-  accuracy  97.8 % of 358 held-out digits, seed 0
+  time      DIGITSHEADER
+  accuracy  97.5 % of 358 held-out digits with seed 0, 98.0 with 1, 96.9 with 2; mean 97.5
 """
 
 from __future__ import annotations
@@ -39,13 +39,17 @@ def get_config(variant: str = "small") -> ConfigDict:
         std=(0.376,) * 3,
         train_crop="pad",
         pad=1,
-        rotate_degrees=10.0,
+        rotate_degrees=15.0,
         flip=False,
         randaugment_layers=0,
         eval_crop=1.0,
     )
-    base.pace(config, tiny, epochs=120.0)
+    base.pace(config, tiny, epochs=140.0)
     if not tiny:
+        # 1,439 pictures are few: without these the model knows them by heart after 80 epochs.
+        config.task.label_smoothing = 0.1
+        config.data.mixing.mixup_alpha = 0.2
         config.optimizer.learning_rate = 7e-3
+        config.optimizer.constant_fraction = 0.0
         config.train.checkpoint_every = config.train.eval_every = 500
     return config

@@ -49,7 +49,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "tf_perceiver.export": COMMANDS,
     "tf_perceiver.model": (),
     "tf_perceiver.predict": COMMANDS,
-    "tf_perceiver.presets": ("tf_perceiver.model",),
+    "tf_perceiver.presets": ("tf_perceiver.command_line", "tf_perceiver.model"),
     "tf_perceiver.report": ("pipelines", "tf_perceiver.model", "tf_perceiver.training"),
     "tf_perceiver.report.__main__": COMMANDS,
     "tf_perceiver.serving": ("pipelines", "tf_perceiver.model"),
@@ -57,7 +57,11 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "tf_perceiver.tasks": ("tf_perceiver.model",),
     "tf_perceiver.train": COMMANDS,
     "tf_perceiver.training": ("pipelines", "tf_perceiver.model", "tf_perceiver.tasks"),
-    "tf_perceiver.weights": ("tf_perceiver.model",),
+    "tf_perceiver.weights": (
+        "tf_perceiver.command_line",
+        "tf_perceiver.model",
+        "tf_perceiver.presets",
+    ),
 }
 # Third-party packages that a room must do without.
 FORBIDDEN: dict[str, tuple[str, ...]] = {

@@ -11,6 +11,7 @@ import glob
 import json
 import os
 import pathlib
+import pickle
 import re
 import shlex
 import shutil
@@ -146,6 +147,21 @@ def clone(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def checkpoint(clone):
+    """A pickle of the published names and shapes of ImageNet's Fourier model, all zeros."""
+    from tf_perceiver import presets
+    from tf_perceiver.weights import archive, names
+
+    shapes = archive.shapes_of(presets.io_imagenet_fourier(), 1000)
+    tree: dict[str, dict[str, np.ndarray]] = {}
+    for name, shape in shapes.items():
+        module, _, parameter = names.haiku_path(name, "classification").rpartition("/")
+        tree.setdefault(module, {})[parameter] = np.zeros(shape, np.float32)
+    path = clone / "raw/imagenet_fourier_position_encoding.pystate"
+    path.write_bytes(pickle.dumps({"params": tree, "state": {}}, protocol=4))
+
+
+@pytest.fixture(scope="module")
 def no_cloud(tmp_path_factory):
     """Environment in which Google's clients find no credentials, whatever the machine has."""
     return {
@@ -156,7 +172,7 @@ def no_cloud(tmp_path_factory):
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_a_documented_command_works(line, command, clone, no_cloud):
+def test_a_documented_command_works(line, command, clone, checkpoint, no_cloud):
     words = []
     for word in shlex.split(line.replace(":small", ":tiny")):
         matched = sorted(glob.glob(word, root_dir=clone)) if "*" in word else [word]
@@ -188,6 +204,14 @@ def test_a_documented_command_works(line, command, clone, no_cloud):
         assert len(asked) > 1
         for file in asked:
             assert os.path.basename(file) in result.stdout
+
+
+def test_the_python_of_the_readme_runs():
+    (block,) = (b for b in BLOCKS if b.language == "python" and "tf_perceiver.model" in b.text)
+    names = {"images": np.zeros((1, 224, 224, 3), np.float32)}
+    exec(compile(block.text, "README.md", "exec"), names)
+    assert names["logits"].shape == (1, 10)
+    assert "enc.cross.0.attn.q.kernel" in names["weights"]
 
 
 def test_only_what_needs_docker_is_left_out():

@@ -20,12 +20,17 @@ def attention_probabilities(
 
     Args:
       q: [B, h, N, d]. k: [B, h, M, d].
-      mask: bool [B, N, M], True = keep; masked logits are replaced, not added to.
+      mask: bool [B, N, M], True = keep, where N or M may be 1 to stand for all; masked logits are
+        replaced, not added to.
 
     Returns:
       [B, h, N, M] in float32 at least. Rows with every key masked are uniform here; `attend`
       zeroes what they select.
+
+    Raises:
+      ValueError: a mask of another shape.
     """
+    check_mask(mask, q.shape[-2], k.shape[-2])
     dtype = statistics_dtype(q.dtype)
     logits = tf.cast(tf.matmul(q * (q.shape[-1] ** -0.5), k, transpose_b=True), dtype)
     if mask is not None:
@@ -40,10 +45,13 @@ def attend(
 
     Args:
       q: [B, N, h, d]. k: [B, M, h, d]. v: [B, M, h, e]; d and e may differ.
-      mask: bool [B, N, M] or None, True = keep.
+      mask: bool [B, N, M] or None, True = keep; N or M may be 1 to stand for all.
 
     Returns:
       [B, N, h * e], head-major channels. Rows of which every key is masked are exactly zero.
+
+    Raises:
+      ValueError: a mask of another shape.
     """
     q, k, v = (tf.transpose(t, [0, 2, 1, 3]) for t in (q, k, v))
     probabilities = tf.cast(attention_probabilities(q, k, mask), v.dtype)
@@ -55,6 +63,26 @@ def attend(
         any_key = tf.reduce_any(mask, -1, keepdims=True)
         selected = tf.where(any_key, selected, tf.zeros([], selected.dtype))
     return selected
+
+
+def check_mask(mask: tf.Tensor | None, queries: int | None, keys: int | None) -> None:
+    """Holds a mask's static shape against what it is for.
+
+    Raises:
+      ValueError: it is no bool [B, N, M] (or 1 for N or M).
+    """
+    if mask is None:
+        return
+    shape, dtype = tf.TensorShape(mask.shape), tf.as_dtype(mask.dtype)
+    fits = shape.rank == 3 and all(
+        size in (None, 1, wanted) or wanted is None
+        for size, wanted in zip(shape[1:], (queries, keys), strict=True)
+    )
+    if not fits or dtype != tf.bool:
+        raise ValueError(
+            f"a mask of shape {shape} and {dtype.name} doesn't fit: bool [B, {queries}, {keys}] "
+            f"is due, for {queries} queries and {keys} keys"
+        )
 
 
 def split_heads(x: tf.Tensor, heads: int) -> tf.Tensor:

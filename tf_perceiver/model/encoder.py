@@ -120,6 +120,7 @@ class Encoder(tf.keras.layers.Layer):
       sharing: see `SharingPlan.named`.
       arrangement: see `schedule`.
       shape_for_attn, query_residual: see `CrossAttention`.
+      qk_channels, v_channels: inner widths of every attention; see `CrossAttention`.
       attention: "structured" (the default: see structured.py, equal and faster) or "plain".
 
     Raises:
@@ -143,6 +144,8 @@ class Encoder(tf.keras.layers.Layer):
         arrangement: str = "interleaved",
         shape_for_attn: str = "kv",
         query_residual: bool = True,
+        qk_channels: int | None = None,
+        v_channels: int | None = None,
         attention: str = "structured",
     ) -> None:
         super().__init__(name="enc", autocast=False)
@@ -168,13 +171,20 @@ class Encoder(tf.keras.layers.Layer):
                 widening=cross_widening,
                 shape_for_attn=shape_for_attn,
                 query_residual=query_residual,
+                qk_channels=qk_channels,
+                v_channels=v_channels,
             )
             for i in range(max(self.plan.cross) + 1)
         ]
         self.blocks = [
             [
                 SelfAttention(
-                    f"enc.self.{b}.{j}", latent_channels, heads=self_heads, widening=self_widening
+                    f"enc.self.{b}.{j}",
+                    latent_channels,
+                    heads=self_heads,
+                    widening=self_widening,
+                    qk_channels=qk_channels,
+                    v_channels=v_channels,
                 )
                 for j in range(self_attends_per_block)
             ]
@@ -189,6 +199,7 @@ class Encoder(tf.keras.layers.Layer):
     def call(self, inputs: ByteArray) -> tf.Tensor:
         """Byte array of B examples -> latents [B, N, D]."""
         dense = inputs.dense(statistics_dtype(self.compute_dtype))
+        mask = None if inputs.mask is None else inputs.mask[:, None]  # The same for all latents.
         folded = self.attention == "structured" and structured.prefers_folding(
             inputs.length, self.latents.shape[0], self.cross[0]
         )
@@ -203,9 +214,9 @@ class Encoder(tf.keras.layers.Layer):
                     z = layer(z)
             elif folded:
                 layer = self.cross[self.plan.cross[i]]
-                z = structured.folded_cross_attention(layer, z, normalised)
+                z = structured.folded_cross_attention(layer, z, normalised, mask)
             else:
-                z = self.cross[self.plan.cross[i]](z, dense)
+                z = self.cross[self.plan.cross[i]](z, dense, mask)
         return z
 
     def first_cross_attention(self, inputs: ByteArray) -> tf.Tensor:

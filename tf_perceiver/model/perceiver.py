@@ -1,4 +1,4 @@
-"""The whole model: preprocessor, trunk, head."""
+"""The whole model: preprocessor, trunk, decoder."""
 
 from __future__ import annotations
 
@@ -6,39 +6,59 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
+from tf_perceiver.model import decoder as decoders
 from tf_perceiver.model import preprocessors
-from tf_perceiver.model.decoder import AverageHead
 from tf_perceiver.model.encoder import Encoder
+
+DECODERS = ("average", "classification", "text", "flow", "autoencoding")
 
 
 class Perceiver(tf.keras.Model):
-    """The original Perceiver: repeated cross-attends, averaged latents, one linear head.
+    """The original Perceiver or Perceiver IO, by its trunk and its decoder.
 
-    Reference: Perceiver: General Perception with Iterative Attention, ICML 2021.
+    References: Perceiver: General Perception with Iterative Attention, ICML 2021 (repeated
+    cross-attends, "average" decoder). Perceiver IO, ICLR 2022 (one cross-attend, the others).
 
     Args:
       inputs: fields of a preprocessor, see `preprocessors.build`.
       trunk: fields of `Encoder`.
-      outputs: number of classes.
+      decoder: {"kind": one of `DECODERS`, its fields}.
+      outputs: number of classes, for the decoders that classify.
     """
 
-    def __init__(self, *, inputs: Mapping, trunk: Mapping, outputs: int) -> None:
+    def __init__(
+        self,
+        *,
+        inputs: Mapping,
+        trunk: Mapping,
+        outputs: int,
+        decoder: Mapping | None = None,
+    ) -> None:
         # No autocasting of the batch: points rounded to bfloat16 would lose the high bands.
         super().__init__(name="perceiver", autocast=False)
         self.preprocessor = preprocessors.build(inputs)
         self.encoder = Encoder(self.preprocessor.channels, **trunk)
-        self.head = AverageHead(self.encoder.latents.shape[1], outputs)
+        self.decoder = build_decoder(
+            {"kind": "average"} if decoder is None else decoder,
+            self.preprocessor,
+            self.encoder.latents.shape[1],
+            outputs,
+        )
         self.built = True  # Every variable exists; Keras needs no first call to count them.
 
-    def call(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Batch of the modality, e.g. {"image": [B, H, W, 3]} -> logits float32 [B, classes].
+    def call(
+        self, batch: Mapping[str, tf.Tensor], training: bool = False
+    ) -> tf.Tensor | dict[str, tf.Tensor]:
+        """Batch of the modality, e.g. {"image": [B, H, W, 3]} -> outputs in float32.
 
-        Keys that the modality doesn't read (labels, weights) are ignored. `training` makes no
-        difference to a model without dropout; it is here because Keras passes it.
+        Logits [B, classes], or what the decoder gives. Keys that the modality doesn't read (labels,
+        weights) are ignored. `training` matters to batch norm alone: there is no dropout.
         """
-        del training
-        logits = self.head(self.encoder(self.preprocessor(batch)))
-        return logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32)
+        inputs = self.preprocessor(batch, training=training)
+        outputs = self.decoder(self.encoder(inputs), inputs, batch)
+        return tf.nest.map_structure(
+            lambda x: x if x.dtype == tf.float64 else tf.cast(x, tf.float32), outputs
+        )
 
     def first_cross_attention(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """float32 [B, h, N, M]: the first cross-attend's attention over the inputs."""
@@ -56,9 +76,55 @@ class Perceiver(tf.keras.Model):
         return weights
 
 
+def build_decoder(
+    config: Mapping, preprocessor: tf.keras.layers.Layer, latent_channels: int, outputs: int
+) -> tf.keras.layers.Layer:
+    """Builds the decoder of ``config.model.decoder``.
+
+    Args:
+      config: {"kind": ..., its fields}.
+      preprocessor: of the same model; the text decoder takes its embedding from it.
+      latent_channels: D. outputs: number of classes.
+
+    Raises:
+      ValueError: an unknown kind, fields that the kind doesn't have, or a kind that doesn't fit the
+        preprocessor.
+    """
+    fields = dict(config)
+    kind = fields.pop("kind")
+    try:
+        match kind:
+            case "average":
+                return decoders.AverageHead(latent_channels, outputs, **fields)
+            case "classification":
+                return decoders.ClassificationDecoder(latent_channels, outputs, **fields)
+            case "text":
+                if not isinstance(preprocessor, preprocessors.Text):
+                    raise ValueError("model.decoder.kind='text' needs model.inputs.kind='text'")
+                return decoders.TextDecoder(latent_channels, preprocessor.embedding, **fields)
+            case "flow":
+                return decoders.FlowDecoder(latent_channels, preprocessor.channels, **fields)
+            case "autoencoding":
+                return decoders.AutoencodingDecoder(latent_channels, classes=outputs, **fields)
+    except TypeError as error:
+        raise ValueError(f"model.decoder of kind {kind!r}: {error}") from error
+    raise ValueError(f"model.decoder.kind={kind!r} is none of {', '.join(DECODERS)}")
+
+
 def build(config: Mapping, outputs: int) -> Perceiver:
-    """Builds the model of ``config.model``: {"inputs": {...}, "trunk": {...}}."""
-    unknown = set(config) - {"inputs", "trunk"}
+    """Builds the model of ``config.model``: {"inputs", "trunk" and, if it has one, "decoder"}.
+
+    Raises:
+      ValueError: fields that there are not, or what the parts raise.
+    """
+    unknown = set(config) - {"inputs", "trunk", "decoder"}
     if unknown:
-        raise ValueError(f"config.model has no field {sorted(unknown)}; it has inputs and trunk")
-    return Perceiver(inputs=config["inputs"], trunk=config["trunk"], outputs=outputs)
+        raise ValueError(
+            f"config.model has no field {sorted(unknown)}; it has inputs, trunk and decoder"
+        )
+    return Perceiver(
+        inputs=config["inputs"],
+        trunk=config["trunk"],
+        decoder=config.get("decoder"),
+        outputs=outputs,
+    )

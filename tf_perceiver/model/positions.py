@@ -1,4 +1,4 @@
-"""Position encodings: Fourier features of grids and of per-example points.
+"""Position encodings: Fourier features of grids and of per-example points, and learned tables.
 
 Reference: Perceiver (ICML 2021) section 3.2 and appendix D; DeepMind ``position_encoding.py``.
 Channel order: raw positions x_1..x_d, then all sines (x_1's bands, x_2's, ...), then all cosines.
@@ -8,10 +8,35 @@ Everything is computed in float32 at least: the high bands do not survive bfloat
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
+
+from tf_perceiver.model.linear import Linear, fan_in_normal, truncated_normal
+
+
+def evenly_spaced(start: float, stop: float, count: int) -> np.ndarray:
+    """`count` numbers from `start` to `stop`, both included, as the reference's compiler rounds.
+
+    Interpolates between the ends, with a float32 reciprocal and a fused last addition. NumPy's
+    linspace differs by one unit in the last place, which the highest bands, at hundreds of
+    radians, turn into 3e-5 of a feature.
+
+    Returns:
+      float32 [count]; one number alone is `start`.
+    """
+    if count == 1:
+        return np.array([start], np.float32)
+    index = np.arange(count, dtype=np.float32)
+    reciprocal = np.float32(1) / np.float32(count - 1)
+    below = np.float32(start) * (1 - index * reciprocal)
+    # float64 holds the product exactly, so that the sum is rounded once.
+    above = index.astype(np.float64) * np.float64(np.float32(stop) * reciprocal)
+    spaced = (above + below).astype(np.float32)
+    spaced[-1] = stop
+    return spaced
 
 
 def linear_positions(index_dims: Sequence[int]) -> np.ndarray:
@@ -20,8 +45,33 @@ def linear_positions(index_dims: Sequence[int]) -> np.ndarray:
     Returns:
       float32 [prod(index_dims), d]. A dimension of size 1 gives -1.
     """
-    axes = [np.linspace(-1.0, 1.0, n, dtype=np.float32) for n in index_dims]
+    axes = [evenly_spaced(-1.0, 1.0, n) for n in index_dims]
     return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
+
+
+def subsampled_positions(indices: tf.Tensor, index_dims: Sequence[int]) -> tf.Tensor:
+    """Positions of chosen elements of a grid, as the reference's subsampled decoder has them.
+
+    Index i of n lies at -1 + 2 i / n: it is divided by n where the whole grid divides by n - 1, and
+    never reaches 1. A checkpoint trained with subsampled queries expects exactly this.
+
+    Args:
+      indices: int32 or int64 [Q], row-major. index_dims: size of the grid.
+
+    Returns:
+      float32 [Q, d].
+    """
+    coordinates = tf.cast(tf.stack(unravelled(indices, index_dims), -1), tf.float32)
+    return -1.0 + 2.0 * coordinates / tf.constant(list(index_dims), tf.float32)
+
+
+def unravelled(indices: tf.Tensor, index_dims: Sequence[int]) -> list[tf.Tensor]:
+    """Coordinates of row-major indices, one tensor an axis (XLA has no tf.unravel_index)."""
+    coordinates = []
+    for size in reversed(index_dims):
+        coordinates.append(indices % size)
+        indices //= size
+    return coordinates[::-1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +110,7 @@ class Fourier:
     def frequencies(self) -> np.ndarray:
         """float32 [d, K], in half turns per unit of position."""
         return np.stack(
-            [np.linspace(1.0, r / 2, self.bands, dtype=np.float32) for r in self.max_resolution]
+            [evenly_spaced(1.0, r / 2, self.bands) for r in self.max_resolution]
         )
 
     def encode(self, positions: tf.Tensor) -> tf.Tensor:
@@ -119,3 +169,127 @@ class Fourier:
         if not self.sine_only:
             parts.append(np.cos(angles))
         return np.concatenate(parts, -1)
+
+
+class LearnedPositions(tf.keras.layers.Layer):
+    """A table with a row for every element of a grid.
+
+    Args:
+      name: of the variable is ``<name>.table``.
+      index_dims: the grid that the table was made for.
+      channels: width of a row.
+      scale: sigma of the truncated normal that it starts from.
+    """
+
+    def __init__(
+        self, name: str, index_dims: Sequence[int], channels: int, scale: float = 0.02
+    ) -> None:
+        super().__init__(name=name, autocast=False)
+        self.index_dims, self.channels = tuple(index_dims), channels
+        self.table = self.add_weight(
+            name=f"{name}.table",
+            shape=(math.prod(self.index_dims), channels),
+            initializer=truncated_normal(scale),
+        )
+
+    @property
+    def dimensions(self) -> int:
+        """Number of axes of the grid."""
+        return len(self.index_dims)
+
+    def grid(self, index_dims: Sequence[int]) -> tf.Tensor:
+        """[prod(index_dims), channels]; another grid than the table's is interpolated to.
+
+        Bicubic along every axis, as Hugging Face does for pictures (`cubic_interpolation`).
+
+        Raises:
+          ValueError: another number of axes.
+        """
+        index_dims = tuple(index_dims)
+        if len(index_dims) != self.dimensions:
+            raise ValueError(
+                f"{self.name}: a grid of {len(index_dims)} axes {index_dims} can't be read from a "
+                f"table of {self.dimensions} axes {self.index_dims}"
+            )
+        if index_dims == self.index_dims:
+            return tf.convert_to_tensor(self.table)
+        table = tf.reshape(self.table, [*self.index_dims, self.channels])
+        for axis, (old, new) in enumerate(zip(self.index_dims, index_dims, strict=True)):
+            if old != new:
+                weights = tf.constant(cubic_interpolation(old, new), table.dtype)
+                table = tf.tensordot(weights, table, [[1], [axis]])  # The new axis comes first.
+                order = [*range(1, axis + 1), 0, *range(axis + 1, len(index_dims) + 1)]
+                table = tf.transpose(table, order)
+        return tf.reshape(table, [-1, self.channels])
+
+
+def cubic_interpolation(old: int, new: int) -> np.ndarray:
+    """Weights that resize an axis by cubic convolution: a = -0.75, pixel centres, edges repeated.
+
+    The kernel of Keys (1981) with PyTorch's a, for align_corners=False and without antialiasing.
+
+    Returns:
+      float32 [new, old]; rows sum to 1.
+    """
+    a = -0.75
+    centres = (np.arange(new) + 0.5) * old / new - 0.5
+    first = np.floor(centres).astype(int)
+    weights = np.zeros((new, old))
+    for tap in range(-1, 3):
+        distance = np.abs(centres - (first + tap))
+        near = (a + 2) * distance**3 - (a + 3) * distance**2 + 1
+        far = a * (distance**3 - 5 * distance**2 + 8 * distance - 4)
+        at = np.clip(first + tap, 0, old - 1)
+        np.add.at(weights, (np.arange(new), at), np.where(distance <= 1, near, far))
+    return weights.astype(np.float32)
+
+
+class GridPositions(tf.keras.layers.Layer):
+    """Positions of a grid by either encoding, with an optional projection after it.
+
+    Args:
+      name: prefix of the variable names: ``<name>.table``, ``<name>_proj.kernel``.
+      kind: "fourier" (then `fields` are `Fourier`'s) or "learned" (`LearnedPositions`').
+      project: channels to project to; 0 for no projection.
+
+    Raises:
+      ValueError: an unknown kind or field.
+    """
+
+    def __init__(self, name: str, *, kind: str = "fourier", project: int = 0, **fields) -> None:
+        super().__init__(name=name, autocast=False)
+        if kind not in ("fourier", "learned"):
+            raise ValueError(f"{name}: positions.kind={kind!r} is neither 'fourier' nor 'learned'")
+        try:
+            self.encoding = (
+                Fourier(**fields) if kind == "fourier" else LearnedPositions(name, **fields)
+            )
+        except TypeError as error:
+            raise ValueError(f"{name}: positions of kind {kind!r}: {error}") from error
+        self.projection = None
+        if project:
+            width = self.encoding.channels
+            self.projection = Linear(f"{name}_proj", width, project, fan_in_normal(width))
+
+    @property
+    def channels(self) -> int:
+        """P, the width of an encoded position."""
+        return self.projection.outputs if self.projection else self.encoding.channels
+
+    @property
+    def dimensions(self) -> int:
+        """Number of axes of the grids that can be encoded."""
+        return self.encoding.dimensions
+
+    def grid(self, index_dims: Sequence[int]) -> tf.Tensor:
+        """[prod(index_dims), P], row-major, the same for every example."""
+        return self.project(tf.convert_to_tensor(self.encoding.grid(index_dims)))
+
+    def project(self, encoded: tf.Tensor) -> tf.Tensor:
+        """[..., encoding's channels] -> [..., P]."""
+        return encoded if self.projection is None else self.projection(encoded)
+
+
+def grid_positions(name: str, fields: Mapping | GridPositions) -> GridPositions:
+    """`GridPositions` from the fields of a config's ``positions``."""
+    return fields if isinstance(fields, GridPositions) else GridPositions(name, **fields)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tf_perceiver.model.attention import CrossAttention, attention_probabilities, split_heads
+from tf_perceiver.model.linear import depending_on
 
 
 def prefers_folding(inputs: int | None, latents: int, layer: CrossAttention) -> bool:
@@ -35,14 +36,18 @@ def prefers_folding(inputs: int | None, latents: int, layer: CrossAttention) -> 
 
 
 def folded_cross_attention(
-    layer: CrossAttention, queries: tf.Tensor, normalised: tf.Tensor
+    layer: CrossAttention,
+    queries: tf.Tensor,
+    normalised: tf.Tensor,
+    mask: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """`layer(queries, inputs)`, from inputs that are normalised already.
+    """`layer(queries, inputs, mask)`, from inputs that are normalised already.
 
     Args:
       layer: whose weights are used.
       queries: [B, N, Cq].
       normalised: [B, M, C], `layer.kv_ln.normalise(inputs)`: without scale and offset.
+      mask: bool [B, N, M] or None, True = keep; N or M may be 1 to stand for all.
 
     Returns:
       [B, N, Cq].
@@ -53,14 +58,14 @@ def folded_cross_attention(
     dtype = queries.dtype
     gamma, beta = tf.cast(gamma, dtype), tf.cast(beta, dtype)
 
-    q = _depending_on(attn.q(layer.q_ln(queries)), attn.k.bias)
+    q = depending_on(attn.q(layer.q_ln(queries)), tf.convert_to_tensor(attn.k.bias))
     q = split_heads(q, attn.heads)  # [B, N, h, d]
     size = q.shape[-1]
     key_kernel = tf.reshape(tf.cast(attn.k.kernel, dtype), [channels, attn.heads, size])
     q = tf.einsum("bnhd,chd->bhnc", q, key_kernel) * gamma  # In input channels.
     # attention_probabilities divides by sqrt(C); the head's own size is what the paper divides by.
     q *= (channels / size) ** 0.5
-    probabilities = attention_probabilities(q, normalised[:, None])
+    probabilities = attention_probabilities(q, normalised[:, None], mask)
     summed = tf.matmul(tf.cast(probabilities, dtype), normalised[:, None])  # [B, h, N, C]
     summed = summed * gamma + beta
 
@@ -69,14 +74,7 @@ def folded_cross_attention(
     width = attn.v.outputs
     shape = tf.concat([tf.shape(selected)[:2], [width]], 0)
     selected = tf.reshape(selected, shape) + tf.cast(attn.v.bias, dtype)
+    if mask is not None:  # Rows that may see nothing select nothing, offset and bias included.
+        any_key = tf.reduce_any(mask, -1, keepdims=True)
+        selected = tf.where(any_key, selected, tf.zeros([], dtype))
     return layer.finish(queries, attn.o(selected))
-
-
-@tf.custom_gradient
-def _depending_on(x: tf.Tensor, constant: tf.Tensor) -> tf.Tensor:
-    """`x` itself; the gradient to `constant`, on which it doesn't depend, is zeros and not None."""
-
-    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return upstream, tf.zeros_like(constant)
-
-    return tf.identity(x), gradient

@@ -16,8 +16,9 @@ from ml_collections import ConfigDict
 # replica's variables are called "….bias/replica_1:0", so the pattern must allow for that.
 _END = r"(/replica_\d+)?:0$"
 NOT_DECAYED = [r"\.(bias|gamma|beta)" + _END]
-# Latents, learned positions and queries: decayed by default, as in the reference.
-TABLES = [r"(^|\.)table" + _END]
+# Latents, learned positions and queries, paddings and mask tokens: decayed by default, as in the
+# reference. The embedding of tokens is none of them.
+TABLES = [r"(?<!embed)(^|\.)(table|pad|mask)" + _END]
 # An empty list would make LAMB copy the list above; this pattern matches nothing, so that the
 # trust ratio applies to every tensor, as in the paper.
 NO_VARIABLE = ["$^"]

@@ -88,3 +88,12 @@ def test_heads_that_do_not_divide_are_named(fields, message):
 def test_unknown_shape_for_attn_is_named():
     with pytest.raises(ValueError, match="shape_for_attn='x'"):
         attention.CrossAttention("c", 4, 4, shape_for_attn="x")
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((2, 3, 4), bool), ((3, 5), bool), ((2, 4, 5), bool), ((2, 3, 5), "f4")]
+)
+def test_a_mask_of_another_shape_is_named_with_the_numbers(shape, dtype):
+    q, k = tf.zeros([2, 3, 1, 4]), tf.zeros([2, 5, 1, 4])
+    with pytest.raises(ValueError, match=r"bool \[B, 3, 5\] is due, for 3 queries and 5 keys"):
+        attention.attend(q, k, k, np.ones(shape, dtype))

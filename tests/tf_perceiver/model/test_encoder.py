@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_perceiver.model.byte_array import ByteArray
+from tf_perceiver.model.byte_array import ByteArray, Segment
 from tf_perceiver.model.encoder import Encoder, SharingPlan, schedule
 
 
@@ -89,7 +89,7 @@ def test_the_trunk_is_the_chain_of_its_layers(arrangement, attention):
     encoder = make(sharing=plan, arrangement=arrangement, attention=attention)
     content = np.random.default_rng(0).normal(size=(2, 40, 2)).astype(np.float32)
     positions = np.random.default_rng(1).normal(size=(40, 3)).astype(np.float32)
-    inputs = ByteArray(tf.constant(content), tf.constant(positions))
+    inputs = ByteArray((Segment(tf.constant(content), tf.constant(positions)),))
     dense = np.concatenate([content, np.broadcast_to(positions, (2, 40, 3))], -1)
 
     z = np.broadcast_to(encoder.latents.numpy(), (2, 3, 8))

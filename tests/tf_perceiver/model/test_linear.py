@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import reference
 import tensorflow as tf
 
@@ -18,6 +19,30 @@ def test_gelu_is_the_tanh_form():
     ours = mlp(x[:, None])[:, 0].numpy()
     np.testing.assert_allclose(ours, golden["outputs/gelu_deepmind_tanh"], atol=1e-6)
     assert np.max(np.abs(ours - golden["outputs/gelu_exact"])) > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("ours", "plain"),
+    [
+        (linear.gelu, lambda x: tf.nn.gelu(x, approximate=True)),
+        (
+            linear.normalise,
+            lambda x: (x - tf.reduce_mean(x, -1, keepdims=True))
+            / tf.sqrt(tf.math.reduce_variance(x, -1, keepdims=True) + 1e-5),
+        ),
+    ],
+)
+def test_the_gradients_written_out_are_those_of_the_formula(ours, plain):
+    draw = np.random.default_rng(0)
+    x, upstream = (tf.constant(draw.normal(size=(3, 5, 8)) * 3) for _ in range(2))
+    results = []
+    for function in (ours, plain):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x)
+        results.append((y, tape.gradient(y, x, output_gradients=upstream)))
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-8)  # TensorFlow's constant is rounded.
 
 
 def test_layer_norm_equals_numpy_with_the_papers_epsilon():

@@ -13,7 +13,20 @@ from tf_perceiver.model.attention import CrossAttention
 from tf_perceiver.model.structured import folded_cross_attention, prefers_folding
 
 
-def run(path, dtype, *, batch, latents, inputs, heads, head_size, value_size, channels, residual):
+def run(
+    path,
+    dtype,
+    *,
+    batch,
+    latents,
+    inputs,
+    heads,
+    head_size,
+    value_size,
+    channels,
+    residual,
+    masked="no",
+):
     """Output and {name: gradient} of a layer with seeded weights, by the "plain" or folded path."""
     tf.keras.mixed_precision.set_global_policy(dtype)
     try:
@@ -32,12 +45,17 @@ def run(path, dtype, *, batch, latents, inputs, heads, head_size, value_size, ch
         queries = tf.constant(rng.normal(size=(batch, latents, 6)), dtype)
         x = tf.constant(rng.normal(size=(batch, inputs, channels)), dtype)
         weights = rng.normal(size=(batch, latents, 6))
+        mask = None
+        if masked != "no":  # Of the inputs alone or of pairs; the first row sees nothing.
+            keep = rng.uniform(size=(batch, 1 if masked == "inputs" else latents, inputs)) < 0.7
+            keep[0, 0] = False
+            mask = tf.constant(keep)
         with tf.GradientTape() as tape:
             tape.watch((queries, x))
             if path == "plain":
-                y = layer(queries, x)
+                y = layer(queries, x, mask)
             else:
-                y = folded_cross_attention(layer, queries, layer.kv_ln.normalise(x))
+                y = folded_cross_attention(layer, queries, layer.kv_ln.normalise(x), mask)
             loss = tf.reduce_sum(y * tf.cast(weights, dtype))
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
@@ -56,6 +74,7 @@ SHAPES = {
     "value_size": st.integers(1, 4),
     "channels": st.integers(2, 7),
     "residual": st.booleans(),
+    "masked": st.sampled_from(["no", "inputs", "pairs"]),
 }
 
 

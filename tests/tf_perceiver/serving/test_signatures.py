@@ -40,7 +40,7 @@ def image_config(channels: int = 3) -> ConfigDict:
             },
             "model": {
                 "inputs": {
-                    "kind": "pixels", "channels": channels, "patch": 1,
+                    "kind": "pixels", "channels": channels,
                     "positions": {"bands": 2, "max_resolution": (6, 8)},
                 },
                 "trunk": TRUNK,

@@ -1,0 +1,1 @@
+"""Published checkpoints of DeepMind and Hugging Face, under the names of our own variables."""
