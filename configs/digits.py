@@ -44,7 +44,7 @@ def get_config(variant: str = "small") -> ConfigDict:
         randaugment_layers=0,
         eval_crop=1.0,
     )
-    base.pace(config, tiny, epochs=140.0)
+    base.pace(config, tiny, epochs=120.0)
     if not tiny:
         # 1,439 pictures are few: without these the model knows them by heart after 80 epochs.
         config.task.label_smoothing = 0.1

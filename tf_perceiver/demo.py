@@ -1,12 +1,13 @@
 """The main job on real handwritten digits: `python -m tf_perceiver.demo [--workdir=build/demo]`.
 
-Runs the commands that a user would run, one after the other, each in a process of its own: raw PNG
-files, a Beam job, TFRecord shards, training, evaluation, a SavedModel, and predictions from raw
-files by a process that can't import this package. Started again, it keeps what is complete.
+Runs the commands that a user would run, each in a process of its own: raw PNG files, a Beam job,
+TFRecord shards, training, evaluation, a SavedModel, and predictions from raw files by a process
+that can't import this package. Started again, it keeps what is complete.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 import shlex
@@ -19,7 +20,7 @@ from absl import flags
 
 from pipelines import records
 from tf_perceiver import command_line
-from tf_perceiver.training import workdir
+from tf_perceiver.training import workdir as workdirs
 
 WORKDIR = flags.DEFINE_string("workdir", "build/demo", "Folder for everything it makes.")
 CONFIG = flags.DEFINE_string("config", "configs/digits.py:small", "Experiment and variant.")
@@ -33,25 +34,54 @@ class StepError(ValueError):
     """A step of the demo failed; it has said why on stderr."""
 
 
-def run_step(title: str, *arguments: str | pathlib.Path, captured: bool = False) -> str:
-    """Runs one command of this interpreter to its end.
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A command of this interpreter.
 
-    Args:
-      title: of the step, for the heading and the error.
+    Attributes:
+      title: for the heading and the error.
       arguments: after `python`.
-      captured: whether to return its standard output instead of showing it.
+      live: shows its output while it runs; otherwise it is kept, and shown at its end.
+    """
+
+    title: str
+    arguments: tuple[str | pathlib.Path, ...]
+    live: bool = True
+
+    def heading(self) -> str:
+        """Its title, and the command as one would type it."""
+        words = ["python", *map(str, self.arguments)]
+        shown = words if len(words) < 20 else [*words[:8], f"... ({len(words) - 8} more)"]
+        return f"\n== {self.title}\n$ {shlex.join(shown)}"
+
+
+def run(*steps: Step) -> list[str]:
+    """Runs steps that don't need each other, side by side, to their end.
+
+    Returns:
+      What each that isn't live printed; "" of those that are.
 
     Raises:
-      StepError: it ended with another code than 0.
+      StepError: one ended with another code than 0.
     """
-    words = ["python", *map(str, arguments)]
-    shown = words if len(words) < 20 else [*words[:8], f"... ({len(words) - 8} more)"]
-    print(f"\n== {title}\n$ {shlex.join(shown)}", flush=True)
-    stdout = subprocess.PIPE if captured else None
-    ended = subprocess.run([sys.executable, *words[1:]], stdout=stdout, text=True)
-    if ended.returncode:
-        raise StepError(f"step '{title}' ended with code {ended.returncode}; its words are above")
-    return ended.stdout or ""
+    running = []
+    for step in steps:
+        if step.live:
+            print(step.heading(), flush=True)
+        stdout = None if step.live else subprocess.PIPE
+        command = [sys.executable, *map(str, step.arguments)]
+        running.append(subprocess.Popen(command, stdout=stdout, text=True))
+    outputs = [process.communicate()[0] or "" for process in running]
+    for step, process, output in zip(steps, running, outputs, strict=True):
+        if not step.live:
+            lines = output.splitlines()
+            shown = lines if len(lines) < 20 else [*lines[:3], "..."]
+            print(step.heading(), *shown, sep="\n", flush=True)
+        if process.returncode:
+            raise StepError(
+                f"step '{step.title}' ended with code {process.returncode}; its words are above"
+            )
+    return outputs
 
 
 def held_out(data: pathlib.Path, raw: pathlib.Path, count: int) -> list[tuple[pathlib.Path, str]]:
@@ -82,44 +112,37 @@ def main(argv: list[str]) -> int:
     root = pathlib.Path(WORKDIR.value)
     raw, data = root / "raw", root / "records"
     config, _, variant = CONFIG.value.partition(":")
-    run = root / "-".join(filter(None, [pathlib.Path(config).stem, variant, f"seed{SEED.value}"]))
+    name = "-".join(filter(None, [pathlib.Path(config).stem, variant, f"seed{SEED.value}"]))
+    workdir = root / name
 
     if not (data / records.DATASET_FILE).exists():
-        run_step(
-            "Raw files to records",
-            *("-m", "beam_preprocess.run", "--dataset=digits"),
-            *(f"--input={raw}", f"--output={data}"),
-        )
-    run_step("Records verified", "-m", "beam_preprocess.verify", data)
-    if not (run / "DONE").exists():
-        run_step(
-            "Training",
-            *("-m", "tf_perceiver.train", f"--config={CONFIG.value}"),
-            *(f"--config.seed={SEED.value}", f"--data={data}", f"--workdir={run}"),
-            "--strategy=mirrored",
-        )
-    output = run_step(
-        "Evaluation", "-m", "tf_perceiver.evaluate", f"--workdir={run}", captured=True
-    )
-    print(output, end="")
+        preprocess = ("-m", "beam_preprocess.run", "--dataset=digits")
+        run(Step("Raw files to records", (*preprocess, f"--input={raw}", f"--output={data}")))
+    verify = Step("Records verified", ("-m", "beam_preprocess.verify", data), live=False)
+    if (workdir / "DONE").exists():
+        run(verify)
+    else:
+        train = ("-m", "tf_perceiver.train", f"--config={CONFIG.value}")
+        train += (f"--config.seed={SEED.value}", f"--data={data}", f"--workdir={workdir}")
+        run(verify, Step("Training", (*train, "--strategy=mirrored")))
+    steps = [Step("Evaluation", ("-m", "tf_perceiver.evaluate", f"--workdir={workdir}"), False)]
+    if not list(workdir.glob("saved_model/[0-9]*")):
+        steps.append(Step("Export", ("-m", "tf_perceiver.export", f"--workdir={workdir}"), False))
+    output, *_ = run(*steps)
     evaluation = json.loads(output.splitlines()[-1])
-    saved_model = run / "saved_model" / str(evaluation["step"])
-    if not saved_model.exists():
-        run_step("Export", "-m", "tf_perceiver.export", f"--workdir={run}")
+    saved_model = workdir / "saved_model" / str(evaluation["step"])
     examples = held_out(data, raw, PREDICTED)
-    output = run_step(
-        "Prediction from raw files, by a process without this package",
-        *("-I", "-S", STANDALONE, "--alone", saved_model, *(path for path, _ in examples)),
-        captured=True,
+    standalone = ("-I", "-S", STANDALONE, "--alone", saved_model, *(path for path, _ in examples))
+    (output,) = run(
+        Step("Prediction from raw files, by a process without this package", standalone, False)
     )
     predictions = [json.loads(line) for line in output.splitlines()]
     right = sum(
         prediction["label"] == label
         for prediction, (_, label) in zip(predictions, examples, strict=True)
     )
-    print(*output.splitlines()[:3], "...", sep="\n")
 
-    rows = workdir.read_metrics(run / "metrics.jsonl")
+    rows = workdirs.read_metrics(workdir / "metrics.jsonl")
     rate = statistics.median(row["examples_per_second"] for row in rows if row["kind"] == "train")
     summary = {
         "test accuracy": f"{evaluation['accuracy']:.2%} of {evaluation['examples']:,} examples",
@@ -128,7 +151,7 @@ def main(argv: list[str]) -> int:
         "time": f"{time.monotonic() - started:,.0f} s",
         "records": data,
         "model": saved_model,
-        "report": run / "report" / "index.html",
+        "report": workdir / "report" / "index.html",
     }
     print("\n== From raw files to a served model")
     for name, value in summary.items():

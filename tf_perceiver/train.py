@@ -98,7 +98,11 @@ def main(argv: list[str]) -> int | None:
     workdirs.check_claim(*run)
     checkpoints = checkpointing.Checkpoints(
         workdir / "checkpoints",
-        {"model": model, "optimizer": optim, "global_step": global_step},
+        {
+            "weights": checkpointing.weights_of(model),
+            "optimizer": optim,
+            "global_step": global_step,
+        },
         config_digest=workdirs.digest(config.to_dict()),
         fingerprint=info.fingerprint,
         keep=pace.keep_checkpoints,

@@ -86,7 +86,7 @@ class Checkpoints:
 
     Args:
       directory: ``<workdir>/checkpoints``.
-      objects: what is saved: model, optimizer, global_step.
+      objects: what is saved: weights (see `weights_of`), optimizer, global_step.
       config_digest, fingerprint: written into every checkpoint.
       keep: how many of the newest stay.
     """
@@ -140,7 +140,13 @@ class Checkpoints:
         manifest = newest_valid(self.directory)
         if manifest is None:
             return None
-        self.checkpoint.read(manifest.prefix).assert_consumed()
+        try:
+            self.checkpoint.read(manifest.prefix).assert_consumed()
+        except AssertionError as error:
+            raise ValueError(
+                f"{manifest.path} doesn't hold this run's state ({str(error).splitlines()[0]}); "
+                "another version of this package wrote it: go on with that one"
+            ) from error
         return manifest.step
 
 
@@ -226,9 +232,27 @@ def load_for_inference(workdir: str | Path) -> Restored:
     manifest = newest_valid(workdir / "checkpoints")
     if manifest is None:
         raise ValueError(f"{workdir} has no checkpoint yet; train first")
-    status = tf.train.Checkpoint(model=model).read(manifest.prefix)
-    status.assert_existing_objects_matched().expect_partial()
+    try:
+        _read_weights(model, manifest)
+    except (AssertionError, ValueError) as error:
+        raise ValueError(
+            f"{manifest.path} doesn't hold the weights of this model "
+            f"({str(error).splitlines()[0][:200]}); another version of this package wrote it"
+        ) from error
     return Restored(config, info, model, task, manifest.step, run["data"])
+
+
+def weights_of(model: tf.keras.Model) -> dict[str, tf.Variable]:
+    """What of a model goes into a checkpoint: its variables by their neutral names.
+
+    By name and not by attribute, so that a checkpoint outlives a change of the model's code.
+    """
+    return model.named_weights()
+
+
+def _read_weights(model: tf.keras.Model, manifest: Manifest) -> None:
+    checkpoint = tf.train.Checkpoint(weights=weights_of(model))
+    checkpoint.read(manifest.prefix).assert_existing_objects_matched().expect_partial()
 
 
 def init_from(workdir: str | Path, model: tf.keras.Model) -> int:
@@ -241,9 +265,8 @@ def init_from(workdir: str | Path, model: tf.keras.Model) -> int:
     if manifest is None:
         raise ValueError(f"--init_from={workdir} has no checkpoint; give a workdir that trained")
     saved = dict(tf.train.list_variables(manifest.prefix))
-    wanted = tf.train.Checkpoint(model=model)
     try:
-        wanted.read(manifest.prefix).assert_existing_objects_matched().expect_partial()
+        _read_weights(model, manifest)
     except (AssertionError, ValueError) as error:
         raise ValueError(
             f"--init_from={workdir}: its {len(saved)} variables don't fit this model "
