@@ -2,7 +2,8 @@
 
 `small`: make demo
   hardware  2 cores of an AMD EPYC (Zen 4), no GPU
-  time      DIGITSHEADER
+  time      2.5 minutes for 140 epochs, at 1,160 to 1,330 examples/s; the whole demo 255 and 265 s
+            in two runs with .venv set up, 346 s with it
   accuracy  97.5 % of 358 held-out digits with seed 0, 98.0 with 1, 96.9 with 2; mean 97.5
 """
 
