@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -145,6 +145,10 @@ class Reference(tf.Module):
             "decoder_queries": tf.repeat(queries[None], tf.shape(latents)[0], 0),
             "decoder_output": tf.concat(vectors, 1),
             **{f"recon_{name}": value for name, value in decoded.items()},
+            # The reference leaves a whole video as a list of pixels.
+            "recon_image": tf.reshape(
+                decoded["image"], [tf.shape(latents)[0], -1, decoded["image"].shape[-1]]
+            ),
         }
 
 
@@ -161,10 +165,7 @@ def build(meta: dict[str, Any], attention: str = "structured") -> Reference | Ca
     kind = config["kind"]
     if kind in FUNCTIONS:
         return lambda inputs: FUNCTIONS[kind](config, inputs)
-    if kind not in MODELS:
-        known = sorted({**MODELS, **FUNCTIONS})
-        raise ValueError(f"no model of kind {kind!r}; there are {', '.join(known)}")
-    fields, outputs = MODELS[kind](config)
+    fields, outputs = _model_of(kind)({**config, "haiku_names": meta.get("haiku_names", {})})
     fields["trunk"]["attention"] = attention
     learned = fields["inputs"].get("positions", {})
     unknown = learned.get("kind") == "learned" and learned["index_dims"] is None
@@ -175,6 +176,17 @@ def build(meta: dict[str, Any], attention: str = "structured") -> Reference | Ca
         encoding = model.preprocessor.positions.encoding
         encoding.grid = lambda index_dims: tf.convert_to_tensor(encoding.table)
     return Reference(model, config)
+
+
+def _model_of(kind: str) -> Callable:
+    """What takes a kind's config to our fields; a kind that extends a known one is read as it."""
+    for known in sorted(MODELS, key=len, reverse=True):
+        if kind.startswith(known):
+            return MODELS[known]
+    if kind.startswith("v1_"):
+        return _v1_classifier
+    known = sorted({**MODELS, **FUNCTIONS})
+    raise ValueError(f"no model of kind {kind!r}; there are {', '.join(known)}")
 
 
 def _table_rows(fields: Mapping[str, Any], outputs: int, parameters: int) -> int:
@@ -188,12 +200,12 @@ def _table_rows(fields: Mapping[str, Any], outputs: int, parameters: int) -> int
 
 
 def _v1_classifier(config: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
-    trunk = config["trunk"]
-    fields = {"inputs": _inputs(config["preprocessor"]), "trunk": _v1_trunk(trunk)}
+    fields = {"inputs": _inputs(config.get("preprocessor", config)), "trunk": _v1_trunk(config)}
     return fields, config["num_classes"]
 
 
-def _v1_trunk(trunk: Mapping[str, Any]) -> dict[str, Any]:
+def _v1_trunk(config: Mapping[str, Any]) -> dict[str, Any]:
+    trunk = config["trunk"]
     cross = trunk.get("cross_attends", trunk["iterations"])
     return {
         "num_latents": trunk["n_latents"],
@@ -203,16 +215,26 @@ def _v1_trunk(trunk: Mapping[str, Any]) -> dict[str, Any]:
         "self_attends_per_block": trunk["self_per_block"],
         "cross_heads": trunk["cross_heads"],
         "self_heads": trunk["self_heads"],
-        "sharing": _plan(trunk["sharing"]),
+        "sharing": _plan(trunk["sharing"], cross, trunk["iterations"], config["haiku_names"]),
         "arrangement": trunk.get("arrangement", "interleaved").replace(" ", "_"),
     }
 
 
-def _plan(sharing: str | Mapping[str, Any]) -> str | dict[str, Any]:
-    if isinstance(sharing, str):
+def _plan(
+    sharing: str | Mapping[str, Any], cross: int, blocks: int, names: Collection[str]
+) -> str | dict[str, Any]:
+    """The plan that the description names; where only weights tell it, from their numbers."""
+    if sharing in ("none", "paper", "all"):
         return sharing
-    blocks = next(sharing[key] for key in ("blocks", "block", "self") if key in sharing)
-    return {"cross": sharing["cross"], "blocks": blocks}
+    if isinstance(sharing, Mapping):
+        own = next(sharing[key] for key in ("blocks", "block", "self") if key in sharing)
+        return {"cross": sharing["cross"], "blocks": own}
+
+    def numbers(part: str, count: int) -> list[int]:
+        sets = 1 + max(int(name.split(".")[2]) for name in names if name.startswith(part))
+        return [min(i, sets - 1) for i in range(count)]
+
+    return {"cross": numbers("enc.cross.", cross), "blocks": numbers("enc.self.", blocks)}
 
 
 def _v1_multimodal(config: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
@@ -223,7 +245,7 @@ def _v1_multimodal(config: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
         "min_padding": padding,
         "modalities": {name: _inputs(fields) for name, fields in described.items()},
     }
-    return {"inputs": inputs, "trunk": _v1_trunk(config["trunk"])}, config["num_classes"]
+    return {"inputs": inputs, "trunk": _v1_trunk(config)}, config["num_classes"]
 
 
 def _io_trunk(encoder: Mapping[str, Any]) -> dict[str, Any]:
@@ -416,7 +438,7 @@ def _positions(preprocessor: Mapping[str, Any]) -> dict[str, Any]:
             "scale": learned.get("init_scale", 0.02),
             **project,
         }
-    fourier = preprocessor["fourier_position_encoding_kwargs"]
+    fourier = preprocessor.get("fourier_position_encoding_kwargs", preprocessor)
     return {
         "bands": fourier["num_bands"],
         "max_resolution": fourier["max_resolution"],

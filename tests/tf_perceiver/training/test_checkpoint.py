@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 import tensorflow as tf
 
-from tf_perceiver.training.checkpoint import Checkpoints, init_from, manifests, newest_valid
+from tf_perceiver.training.checkpoint import (
+    Checkpoints,
+    init_from,
+    manifests,
+    newest_valid,
+    weights_of,
+)
 
 
 class Model(tf.Module):
@@ -13,10 +19,14 @@ class Model(tf.Module):
         super().__init__()
         self.weight = tf.Variable([value] * 100, name="weight")
 
+    def named_weights(self) -> dict[str, tf.Variable]:
+        return {"enc.weight": self.weight}
+
 
 def make(directory, value=0.0, keep=3):
     model, step = Model(value), tf.Variable(0, dtype=tf.int64)
-    return Checkpoints(directory, {"model": model, "global_step": step}, keep=keep), model, step
+    objects = {"weights": weights_of(model), "global_step": step}
+    return Checkpoints(directory, objects, keep=keep), model, step
 
 
 def save(directory, *steps):
@@ -87,6 +97,20 @@ def test_init_from_takes_the_weights_alone(tmp_path):
     model = Model(0.0)
     assert init_from(tmp_path, model) == 30
     assert float(model.weight[0]) == 30.0
+
+
+class Renamed(Model):
+    def named_weights(self) -> dict[str, tf.Variable]:
+        return {"enc.other": self.weight}
+
+
+def test_another_models_weights_are_refused_in_one_line(tmp_path):
+    save(tmp_path / "checkpoints", 30)
+    with pytest.raises(ValueError, match="variables don't fit this model .*same model section"):
+        init_from(tmp_path, Renamed(0.0))
+    other = Checkpoints(tmp_path / "checkpoints", {"weights": weights_of(Renamed(0.0))})
+    with pytest.raises(ValueError, match="doesn't hold this run's state .*another version"):
+        other.restore()
 
 
 def test_init_from_names_what_is_missing(tmp_path):
