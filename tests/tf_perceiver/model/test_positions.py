@@ -77,10 +77,10 @@ def test_another_resolution_is_interpolated_axis_by_axis():
     positions = LearnedPositions("pos", (4, 6), 2)
     table = positions.table.numpy().reshape(4, 6, 2)
     expected = np.einsum(
-        "ar,bc,rcd->abd", cubic_interpolation(4, 8), cubic_interpolation(6, 5), table
+        "yr,xc,rcd->yxd", cubic_interpolation(4, 8), cubic_interpolation(6, 5), table
     )
     np.testing.assert_allclose(positions.grid((8, 5)), expected.reshape(40, 2), atol=1e-6)
-    only_columns = np.einsum("bc,rcd->rbd", cubic_interpolation(6, 7), table)
+    only_columns = np.einsum("xc,rcd->rxd", cubic_interpolation(6, 7), table)
     np.testing.assert_allclose(positions.grid((4, 7)), only_columns.reshape(28, 2), atol=1e-6)
     with pytest.raises(ValueError, match="pos: a grid of 1 axes"):
         positions.grid((24,))
