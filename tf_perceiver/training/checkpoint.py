@@ -140,9 +140,11 @@ class Checkpoints:
         manifest = newest_valid(self.directory)
         if manifest is None:
             return None
+        status = self.checkpoint.read(manifest.prefix)
         try:
-            self.checkpoint.read(manifest.prefix).assert_consumed()
+            status.assert_consumed()
         except AssertionError as error:
+            status.expect_partial()
             raise ValueError(
                 f"{manifest.path} doesn't hold this run's state ({str(error).splitlines()[0]}); "
                 "another version of this package wrote it: go on with that one"
@@ -252,7 +254,8 @@ def weights_of(model: tf.keras.Model) -> dict[str, tf.Variable]:
 
 def _read_weights(model: tf.keras.Model, manifest: Manifest) -> None:
     checkpoint = tf.train.Checkpoint(weights=weights_of(model))
-    checkpoint.read(manifest.prefix).assert_existing_objects_matched().expect_partial()
+    # First of all "partial": else TensorFlow warns of hundreds of unused values after an error.
+    checkpoint.read(manifest.prefix).expect_partial().assert_existing_objects_matched()
 
 
 def init_from(workdir: str | Path, model: tf.keras.Model) -> int:
