@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -283,13 +283,5 @@ class GridPositions(tf.keras.layers.Layer):
 
     def grid(self, index_dims: Sequence[int]) -> tf.Tensor:
         """[prod(index_dims), P], row-major, the same for every example."""
-        return self.project(tf.convert_to_tensor(self.encoding.grid(index_dims)))
-
-    def project(self, encoded: tf.Tensor) -> tf.Tensor:
-        """[..., encoding's channels] -> [..., P]."""
+        encoded = tf.convert_to_tensor(self.encoding.grid(index_dims))
         return encoded if self.projection is None else self.projection(encoded)
-
-
-def grid_positions(name: str, fields: Mapping | GridPositions) -> GridPositions:
-    """`GridPositions` from the fields of a config's ``positions``."""
-    return fields if isinstance(fields, GridPositions) else GridPositions(name, **fields)

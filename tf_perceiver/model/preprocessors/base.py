@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import tensorflow as tf
 
 from tf_perceiver.model.byte_array import ByteArray, Segment
-from tf_perceiver.model.positions import GridPositions, grid_positions
+from tf_perceiver.model.positions import GridPositions
 
 COMBINATIONS = ("concat", "add")
 
@@ -71,13 +72,13 @@ class GridPreprocessor(Preprocessor):
         self,
         modality: str,
         content_channels: int,
-        positions: Mapping | GridPositions,
+        positions: Mapping,
         combine: str = "concat",
     ) -> None:
         super().__init__(modality)
         if combine not in COMBINATIONS:
             raise ValueError(f"{self.name}: combine={combine!r} is none of {COMBINATIONS}")
-        self.positions = grid_positions(f"{self.name}.pos", positions)
+        self.positions = GridPositions(f"{self.name}.pos", **positions)
         self.combine = combine
         width = self.positions.channels
         if combine == "add" and width != content_channels:
@@ -96,8 +97,6 @@ class GridPreprocessor(Preprocessor):
         """The modality's inputs, the grid being enumerated in row-major order."""
         content = self.content(batch, training)
         grid = tuple(content.shape[1:-1])
-        length = 1
-        for size in grid:
-            length *= size
-        content = tf.reshape(content, [tf.shape(content)[0], length, content.shape[-1]])
+        shape = [tf.shape(content)[0], math.prod(grid), content.shape[-1]]
+        content = tf.reshape(content, shape)
         return Segment(content, self.positions.grid(grid), grid, added=self.combine == "add")
