@@ -11,6 +11,8 @@ import dataclasses
 
 import tensorflow as tf
 
+from tf_perceiver.model.positions import FourierGrid
+
 
 @dataclasses.dataclass(frozen=True)
 class Segment:
@@ -19,8 +21,8 @@ class Segment:
     Attributes:
       content: [B, M, C] values without positions (pixels, patches, embeddings), or None where the
         positions are all there is (point clouds).
-      positions: [M, P] shared by the batch (grids, tables), or [B, M, P] per example (points), or
-        None (labels).
+      positions: [M, P] shared by the batch (tables, or a `FourierGrid`, which stays apart by axis),
+        or [B, M, P] per example (points), or None (labels).
       grid: shape of the grid that M enumerates in row-major order, or None (points).
       added: positions are added to the content (C = P) instead of following it.
       pad: [1, p], learned; follows content and positions in every input, up to the common width of
@@ -30,7 +32,7 @@ class Segment:
     """
 
     content: tf.Tensor | None
-    positions: tf.Tensor | None
+    positions: tf.Tensor | FourierGrid | None
     grid: tuple[int, ...] | None = None
     added: bool = False
     pad: tf.Tensor | None = None

@@ -107,6 +107,18 @@ class Fourier:
         waves = 1 if self.sine_only else 2
         return self.dimensions * (waves * self.bands + int(self.raw))
 
+    def check(self, index_dims: Sequence[int]) -> None:
+        """Holds a grid against the axes of this encoding.
+
+        Raises:
+          ValueError: the grid has another number of axes than max_resolution.
+        """
+        if len(index_dims) != self.dimensions:
+            raise ValueError(
+                f"a grid of {len(index_dims)} axes {tuple(index_dims)} needs as many resolutions, "
+                f"max_resolution is {self.max_resolution}"
+            )
+
     def frequencies(self) -> np.ndarray:
         """float32 [d, K], in half turns per unit of position."""
         return np.stack(
@@ -155,20 +167,71 @@ class Fourier:
         Raises:
           ValueError: the grid has another number of axes than max_resolution.
         """
-        if len(index_dims) != self.dimensions:
-            raise ValueError(
-                f"a grid of {len(index_dims)} axes {tuple(index_dims)} needs as many resolutions, "
-                f"max_resolution is {self.max_resolution}"
-            )
-        positions = linear_positions(index_dims)
+        self.check(index_dims)
+        axes = [self.axis(a, size) for a, size in enumerate(index_dims)]
+        indices = np.indices(tuple(index_dims)).reshape(len(axes), -1)
+        parts = [axis[index] for axis, index in zip(axes, indices, strict=True)]
+        return np.concatenate(self.by_kind(parts), -1)
+
+    def axis(self, a: int, size: int) -> np.ndarray:
+        """What axis `a` of a grid contributes: float32 [size, P / d], raw, sines, cosines."""
+        positions = evenly_spaced(-1.0, 1.0, size)
         # This order of products rounds as the reference does; at 112 turns it shows in the result.
-        angles = np.float32(np.pi) * (positions[:, :, None] * self.frequencies())
-        angles = angles.reshape(len(positions), -1)
-        parts = [positions] if self.raw else []
+        angles = np.float32(np.pi) * (positions[:, None] * self.frequencies()[a])
+        parts = [positions[:, None]] if self.raw else []
         parts.append(np.sin(angles))
         if not self.sine_only:
             parts.append(np.cos(angles))
         return np.concatenate(parts, -1)
+
+    def by_kind(self, axes: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Arrays [..., P / d] of every axis -> slices in the order of an encoded position."""
+        widths = [1] * self.raw + [self.bands] * (1 if self.sine_only else 2)
+        ends = np.cumsum(widths).tolist()
+        kinds = zip([0, *ends], ends, strict=False)
+        return [axis[..., start:end] for start, end in kinds for axis in axes]
+
+    def by_axis(self, encoded: tf.Tensor) -> list[tf.Tensor]:
+        """The inverse: [..., P] -> [..., P / d] of every axis."""
+        d, k = self.dimensions, self.bands
+        widths = [1] * (d * self.raw) + [k] * (d if self.sine_only else 2 * d)
+        slices = tf.split(encoded, widths, -1)
+        return [tf.concat(slices[a::d], -1) for a in range(d)]
+
+
+@dataclasses.dataclass(frozen=True)
+class FourierGrid:
+    """Positions of a whole grid, which stay apart by axis until somebody asks for the array.
+
+    Where a tensor is due, as in ``tf.gather(grid, i)``, it turns into the dense array.
+
+    Attributes:
+      encoding: their features. index_dims: size of the grid.
+    """
+
+    encoding: Fourier
+    index_dims: tuple[int, ...]
+
+    @property
+    def shape(self) -> tf.TensorShape:
+        """[M, P] of the dense array."""
+        return tf.TensorShape([math.prod(self.index_dims), self.encoding.channels])
+
+    def axes(self) -> list[np.ndarray]:
+        """float32 [n_a, P / d] for every axis."""
+        return [self.encoding.axis(a, size) for a, size in enumerate(self.index_dims)]
+
+    def dense(self, dtype: tf.DType | str | None = None) -> tf.Tensor:
+        """[M, P], row-major."""
+        return tf.cast(tf.constant(self.encoding.grid(self.index_dims)), dtype or tf.float32)
+
+
+def _to_tensor(grid: FourierGrid, dtype=None, name=None, as_ref=False) -> tf.Tensor:
+    del name, as_ref
+    return grid.dense(dtype)
+
+
+tf.register_tensor_conversion_function(FourierGrid, _to_tensor)
 
 
 class LearnedPositions(tf.keras.layers.Layer):
@@ -281,7 +344,14 @@ class GridPositions(tf.keras.layers.Layer):
         """Number of axes of the grids that can be encoded."""
         return self.encoding.dimensions
 
-    def grid(self, index_dims: Sequence[int]) -> tf.Tensor:
-        """[prod(index_dims), P], row-major, the same for every example."""
+    def grid(self, index_dims: Sequence[int]) -> tf.Tensor | FourierGrid:
+        """[prod(index_dims), P], row-major, the same for every example.
+
+        Raises:
+          ValueError: the encoding has another number of axes.
+        """
+        if self.projection is None and isinstance(self.encoding, Fourier):
+            self.encoding.check(index_dims)
+            return FourierGrid(self.encoding, tuple(index_dims))
         encoded = tf.convert_to_tensor(self.encoding.grid(index_dims))
         return encoded if self.projection is None else self.projection(encoded)

@@ -6,75 +6,230 @@ channels and the constant drops out of the softmax. Likewise the values' project
 weighted sum: ``sum_m a_m (W_v (gamma x^_m + beta) + b_v) = W_v (gamma (A x^) + beta) + b_v``. So no
 key or value of the M inputs is ever made, and x^ is the same for every cross-attend of a pass.
 The key bias has a gradient of exactly zero.
+
+x^ isn't made either: factors.py takes it apart, blocks.py walks through it, blocked.py attends.
+For a decoder of very many queries the same holds with the sides exchanged.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 import tensorflow as tf
 
-from tf_perceiver.model.attention import CrossAttention, attention_probabilities, split_heads
-from tf_perceiver.model.linear import depending_on
+from tf_perceiver.model import blocked, blocks, factors
+from tf_perceiver.model.attention import CrossAttention, split_heads
+from tf_perceiver.model.byte_array import ByteArray, Segment
+from tf_perceiver.model.linear import depending_on, statistics_dtype
+from tf_perceiver.model.operands import Operands
+
+ATTENTIONS = ("plain", "structured")
+# Products of fewer multiplications than this are not worth the operations around them.
+SMALL = 2**24
 
 
-def prefers_folding(inputs: int | None, latents: int, layer: CrossAttention) -> bool:
-    """Whether folding needs fewer multiplications than projecting, by a static count.
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """A byte array as the cross-attends of one forward pass read it.
 
-    Plain: keys and values of M inputs (2 M C F) and products of N x M x F; folded: projections of
-    N x h queries instead, and products of N x M x C for each head.
+    Attributes:
+      segments: the parts of its normalised inputs.
+      mask: bool [B, 1, M], True = may be looked at, or None.
+    """
+
+    segments: list[factors.Factors]
+    mask: tf.Tensor | None
+
+    @classmethod
+    def of(cls, array: ByteArray, dtype: tf.DType) -> Inputs:
+        """Statistics and parts, in `dtype`; nothing of the size of the dense array is made."""
+        mask = None if array.mask is None else array.mask[:, None]
+        return cls(factors.of_array(array, dtype), mask)
+
+
+def check(attention: str, field: str) -> str:
+    """`attention`, if there is such a path.
+
+    Raises:
+      ValueError: there isn't; the message names the config's `field`.
+    """
+    if attention not in ATTENTIONS:
+        raise ValueError(f"{field}={attention!r} is neither 'plain' nor 'structured'")
+    return attention
+
+
+def pays(layer: CrossAttention, array: ByteArray, latents: int, batch: int | None = None) -> bool:
+    """Whether `cross_attend` needs fewer multiplications than the plain layer, by a static count.
+
+    Plain: keys and values of M inputs, 2 M C F, and products of N x M x F. Structured: products of
+    N x M with the channels that an input needs (`_thickness`) for each head, and projections of
+    N x h queries. Softmax and the like cost both the same.
 
     Args:
-      inputs: M, or None where it isn't static. latents: N.
+      layer: with C input channels and F inner ones. array: M inputs; where M isn't static it is
+        taken for large. latents: N. batch: examples, where known.
     """
-    # Both sides grow with M, so an unknown M is decided as if it were large.
-    inputs = 1 << 20 if inputs is None else inputs
     attn = layer.attn
-    width = (attn.k.outputs + attn.v.outputs) / 2
-    channels = attn.k.inputs
-    plain = 2 * inputs * channels * width + 2 * latents * inputs * width
-    folded = 2 * attn.heads * latents * inputs * channels + 2 * latents * channels * width
-    return folded < plain
+    heads, channels = attn.heads, attn.k.inputs
+    width = attn.k.outputs + attn.v.outputs
+    structured = latents * channels * width
+    plain = 0
+    for segment in array.segments:
+        inputs = segment.length or 1 << 20
+        plain += inputs * (channels + latents) * width
+        structured += 2 * heads * latents * inputs * _thickness(segment)
+    return structured < plain and plain * (batch or 1) > SMALL
 
 
-def folded_cross_attention(
+def pays_for_answers(layer: CrossAttention, queries: Segment, latents: int) -> bool:
+    """Whether `answers` needs fewer multiplications than the plain layer; see `pays`.
+
+    Args:
+      layer: with C query channels. queries: M of them. latents: N.
+    """
+    attn = layer.attn
+    count = queries.length or 1 << 20
+    channels, keys = attn.q.inputs, attn.q.outputs
+    plain = count * (channels + latents) * keys
+    structured = attn.heads * latents * (count * _thickness(queries) + channels * keys)
+    return structured < plain and plain > SMALL
+
+
+def _thickness(segment: Segment) -> int:
+    """Channels that a product with the segment's inputs has for each of them."""
+    return factors.width(segment) + 3 + 2 * blocks.TILE_ROWS * factors.separates(segment)
+
+
+def cross_attend(
     layer: CrossAttention,
     queries: tf.Tensor,
-    normalised: tf.Tensor,
-    mask: tf.Tensor | None = None,
+    inputs: Inputs,
+    block_size: int | None = None,
 ) -> tf.Tensor:
-    """`layer(queries, inputs, mask)`, from inputs that are normalised already.
+    """`layer(queries, dense inputs, mask)`.
 
     Args:
       layer: whose weights are used.
       queries: [B, N, Cq].
-      normalised: [B, M, C], `layer.kv_ln.normalise(inputs)`: without scale and offset.
-      mask: bool [B, N, M] or None, True = keep; N or M may be 1 to stand for all.
+      inputs: M of them, of C channels.
+      block_size: logits that are alive at a time; `blocks.BLOCK_LOGITS` by default.
 
     Returns:
       [B, N, Cq].
     """
-    attn = layer.attn
-    gamma, beta = layer.kv_ln.gamma, layer.kv_ln.beta
-    channels = attn.k.inputs
-    dtype = queries.dtype
-    gamma, beta = tf.cast(gamma, dtype), tf.cast(beta, dtype)
-
+    attn, norm, dtype = layer.attn, layer.kv_ln, queries.dtype
+    exact = statistics_dtype(dtype)
+    gamma, beta = tf.cast(norm.gamma, exact), tf.cast(norm.beta, exact)
     q = depending_on(attn.q(layer.q_ln(queries)), tf.convert_to_tensor(attn.k.bias))
-    q = split_heads(q, attn.heads)  # [B, N, h, d]
-    size = q.shape[-1]
-    key_kernel = tf.reshape(tf.cast(attn.k.kernel, dtype), [channels, attn.heads, size])
-    q = tf.einsum("bnhd,chd->bhnc", q, key_kernel) * gamma  # In input channels.
-    # attention_probabilities divides by sqrt(C); the head's own size is what the paper divides by.
-    q *= (channels / size) ** 0.5
-    probabilities = attention_probabilities(q, normalised[:, None], mask)
-    summed = tf.matmul(tf.cast(probabilities, dtype), normalised[:, None])  # [B, h, N, C]
-    summed = summed * gamma + beta
+    q = _folded(tf.cast(q, exact), tf.cast(attn.k.kernel, exact), attn.heads) * gamma
+    summed = _means(q, inputs, dtype, block_size) * gamma + beta  # [B, h N, C]
 
-    value_kernel = tf.reshape(tf.cast(attn.v.kernel, dtype), [channels, attn.heads, -1])
-    selected = tf.einsum("bhnc,che->bnhe", summed, value_kernel)
-    width = attn.v.outputs
-    shape = tf.concat([tf.shape(selected)[:2], [width]], 0)
+    heads, channels = attn.heads, attn.k.inputs
+    summed = tf.reshape(summed, [tf.shape(q)[0], heads, -1, channels])
+    kernel = tf.reshape(tf.cast(attn.v.kernel, dtype), [channels, heads, -1])
+    selected = tf.einsum("bhnc,che->bnhe", tf.cast(summed, dtype), kernel)
+    shape = tf.concat([tf.shape(selected)[:2], [attn.v.outputs]], 0)
     selected = tf.reshape(selected, shape) + tf.cast(attn.v.bias, dtype)
-    if mask is not None:  # Rows that may see nothing select nothing, offset and bias included.
-        any_key = tf.reduce_any(mask, -1, keepdims=True)
+    if inputs.mask is not None:  # Where nothing may be seen, nothing is: no offset, no bias.
+        any_key = tf.reduce_any(inputs.mask, -1, keepdims=True)
         selected = tf.where(any_key, selected, tf.zeros([], dtype))
-    return layer.finish(queries, attn.o(selected))
+    return layer.finish(queries, attn.o(tf.ensure_shape(selected, [*queries.shape[:2], None])))
+
+
+def _means(
+    q: tf.Tensor, inputs: Inputs, dtype: tf.DType, block_size: int | None
+) -> tf.Tensor:
+    """[B, R, C] queries in input channels -> the mean of the inputs that each selects."""
+    means, log_sums = [], []
+    lanes = (q.shape[0] or 1) * (q.shape[1] or 1)
+    for segment in inputs.segments:
+        walk = blocks.choose(segment.rows_and_columns, segment.inputs, lanes, block_size)
+        operands = Operands(segment, walk, dtype)
+        channels, log_sum = blocked.select(operands, segment.project(q))
+        means.append(segment.sums(channels))
+        log_sums.append(log_sum)
+    if len(means) == 1:
+        return means[0]
+    shares = tf.nn.softmax(tf.concat(log_sums, -1))  # [B, R, segments]
+    return tf.add_n(
+        [share * mean for share, mean in zip(tf.split(shares, len(means), -1), means, strict=True)]
+    )
+
+
+def answers(
+    layer: CrossAttention,
+    queries: factors.Factors,
+    latents: tf.Tensor,
+    mask: tf.Tensor | None = None,
+    block_size: int | None = None,
+) -> tf.Tensor:
+    """What `layer` adds to its queries: ``layer.attn(q_ln(queries), kv_ln(latents), mask)``.
+
+    Args:
+      layer: whose weights are used.
+      queries: M of them, of Cq channels.
+      latents: [B, N, D].
+      mask: bool [B, M, 1], False for queries that aren't asked, or None.
+      block_size: as for `cross_attend`.
+
+    Returns:
+      [B, M, Cq].
+    """
+    attn, norm, dtype = layer.attn, layer.q_ln, latents.dtype
+    exact = statistics_dtype(dtype)
+    gamma, beta = tf.cast(norm.gamma, exact), tf.cast(norm.beta, exact)
+    normalised = layer.kv_ln(latents)
+    keys = tf.cast(depending_on(_unbiased(attn.k, normalised), attn.k.bias), exact)
+    kernel, bias = (tf.cast(weight, exact) for weight in (attn.q.kernel, attn.q.bias))
+    folded = _folded(keys, kernel, attn.heads)  # [B, h N, Cq]
+    # Where the offset and the bias of the queries point, a latent's logits are all shifted.
+    shift = tf.reduce_sum(folded * beta, -1, keepdims=True)
+    shift += _folded(keys, bias[None], attn.heads)
+    values = tf.transpose(split_heads(attn.v(normalised), attn.heads), [0, 2, 1, 3])
+    folds = _folds_output(attn, queries.inputs, latents.shape[1])
+    if folds:
+        values = tf.matmul(values, tf.cast(attn.o.kernel, dtype)[None, None])
+
+    lanes = (latents.shape[0] or 1) * (folded.shape[1] or 1)
+    walk = blocks.choose(queries.rows_and_columns, queries.inputs, lanes, block_size)
+    operands = Operands(queries, walk, dtype)
+    answered = blocked.answer(operands, queries.project(folded * gamma), shift, values)
+    answered = tf.cast(answered, dtype)
+    if mask is not None:
+        answered = tf.where(mask, answered, tf.zeros([], dtype))
+    return answered + tf.cast(attn.o.bias, dtype) if folds else attn.o(answered)
+
+
+def _folds_output(attn: tf.keras.layers.Layer, queries: int | None, latents: int | None) -> bool:
+    """Whether values are better projected to outputs before they are summed, by a count."""
+    if attn.heads > 1:
+        return False
+    queries, latents = queries or 1 << 20, latents or 1
+    inner, outputs = attn.v.outputs, attn.o.outputs
+    folded = outputs * (queries * latents + latents * inner)
+    return folded < queries * (latents * inner + inner * outputs)
+
+
+def _unbiased(linear: tf.keras.layers.Layer, x: tf.Tensor) -> tf.Tensor:
+    """A linear without its bias, which would shift all logits of a query alike."""
+    leading = tf.shape(x)[:-1]
+    y = tf.matmul(tf.reshape(x, [-1, linear.inputs]), tf.cast(linear.kernel, x.dtype))
+    return tf.ensure_shape(
+        tf.reshape(y, tf.concat([leading, [linear.outputs]], 0)), [*x.shape[:-1], linear.outputs]
+    )
+
+
+def _folded(x: tf.Tensor, kernel: tf.Tensor, heads: int) -> tf.Tensor:
+    """[B, N, h d] through the transpose of a kernel [C, h d], head by head -> [B, h N, C].
+
+    Divided by the root of d, as logits are.
+    """
+    size = x.shape[-1] // heads
+    x = split_heads(x, heads) / math.sqrt(size)
+    kernel = tf.reshape(kernel, [kernel.shape[0], heads, size])
+    y = tf.einsum("bnhd,chd->bhnc", x, kernel)
+    batch, count = tf.unstack(tf.shape(x))[:2]
+    static = None if x.shape[1] is None else heads * x.shape[1]
+    y = tf.reshape(y, [batch, heads * count, kernel.shape[0]])
+    return tf.ensure_shape(y, [x.shape[0], static, kernel.shape[0]])
