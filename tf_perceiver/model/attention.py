@@ -258,8 +258,11 @@ class CrossAttention(tf.keras.layers.Layer):
         """[B, N, Cq], [B, M, Ck], bool [B, N, M] -> [B, N, Cq]."""
         return self.finish(queries, self.attn(self.q_ln(queries), self.kv_ln(inputs), mask))
 
-    def finish(self, queries: tf.Tensor, attended: tf.Tensor) -> tf.Tensor:
-        """What follows attention: the residual of the un-normalised queries, and the MLP."""
+    def finish(self, queries: tf.Tensor | None, attended: tf.Tensor) -> tf.Tensor:
+        """What follows attention: the residual of the un-normalised queries, and the MLP.
+
+        Without a query residual, no queries are needed.
+        """
         x = attended + queries if self.query_residual else attended
         return x + self.mlp(self.mlp_ln(x))
 

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 # Logits of a block, over all examples and heads. A few times this is alive at a time: larger blocks
 # fall out of a CPU's caches, smaller ones are dominated by the cost of starting operations.
-BLOCK_LOGITS = 2**21
+BLOCK_LOGITS = 2**20
 # Rows of a grid in a block, and so of its tiles: with more of them the products get thicker, with
 # fewer the queries are copied more often.
 TILE_ROWS = 16
@@ -137,7 +137,7 @@ def _times(shape: tf.TensorShape, rows: int) -> list[int | None]:
 
 
 def choose(
-    grid: tuple[int, int] | None, inputs: int | None, lanes: int, size: int | None = None
+    grid: tuple[int, int] | None, inputs: int | None, lanes: int, size: int = 0
 ) -> Blocks:
     """Blocks for given shapes.
 
@@ -145,7 +145,7 @@ def choose(
       grid: (rows, columns) of the inputs, or None where they are no grid.
       inputs: M, or None where it isn't static.
       lanes: queries that look at each input: examples x heads x latents.
-      size: logits of a block, over all lanes; `BLOCK_LOGITS` by default.
+      size: logits of a block, over all lanes; 0 for `BLOCK_LOGITS`.
     """
     wanted = max(1, (size or BLOCK_LOGITS) // lanes)  # Inputs of a block.
     if grid is None:

@@ -127,6 +127,15 @@ class ByteArray:
         """The grid that M enumerates, where the array is one segment and has one."""
         return self.segments[0].grid if len(self.segments) == 1 else None
 
+    def batch_size(self) -> tuple[tf.Tensor, int | None]:
+        """B as a tensor, and as a number where it is known statically."""
+        arrays = [self.mask] if self.mask is not None else []
+        for segment in self.segments:
+            arrays += [x for x in (segment.content, segment.masked) if x is not None]
+            arrays += [segment.positions] if segment.content is None else []
+        known = {x.shape[0] for x in arrays} - {None}
+        return tf.shape(arrays[0])[0], max(known, default=None)
+
     def dense(self, dtype: tf.DType | str = tf.float32) -> tf.Tensor:
         """[B, M, C]."""
         parts = [segment.dense(dtype) for segment in self.segments]

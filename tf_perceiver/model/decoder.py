@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
-from tf_perceiver.model import postprocessors
+from tf_perceiver.model import factors, postprocessors, structured
 from tf_perceiver.model.attention import CrossAttention
-from tf_perceiver.model.byte_array import ByteArray
+from tf_perceiver.model.byte_array import ByteArray, Segment
 from tf_perceiver.model.linear import (
     Linear,
     fan_in_normal,
@@ -55,6 +55,8 @@ class Decoding(tf.keras.layers.Layer):
       outputs: channels of ``dec.out``; 0 for none.
       heads, widening, qk_channels, v_channels, query_residual: see `CrossAttention`.
       initializer: of the linear's kernel.
+      attention: "structured" (the default: see structured.py, equal and faster) or "plain".
+      block_size: logits that are alive at a time; 0 for the default.
     """
 
     def __init__(
@@ -69,8 +71,12 @@ class Decoding(tf.keras.layers.Layer):
         v_channels: int | None = None,
         query_residual: bool = False,
         initializer: tf.keras.initializers.Initializer | str | None = None,
+        attention: str = "structured",
+        block_size: int = 0,
     ) -> None:
         super().__init__(name="dec", autocast=False)
+        self.attention = structured.check(attention, "model.decoder.attention")
+        self.block_size = structured.check_block_size(block_size, "model.decoder.block_size")
         self.cross = CrossAttention(
             "dec.cross",
             query_channels,
@@ -96,7 +102,44 @@ class Decoding(tf.keras.layers.Layer):
         if mask is not None:
             mask = tf.cast(mask, tf.bool)[..., None]
         queries = tf.cast(queries, self.compute_dtype)
-        x = self.cross(queries, latents, mask)
+        return self._project(self.cross(queries, latents, mask))
+
+    def pays(self, queries: Segment, latents: tf.Tensor) -> bool:
+        """Whether `answers` is chosen, and cheaper than `call`."""
+        return (
+            self.attention == "structured"
+            and not self.cross.query_residual  # Which would need the queries themselves.
+            and structured.pays_for_answers(self.cross, queries, latents.shape[1])
+        )
+
+    def answers(
+        self,
+        queries: Segment,
+        latents: tf.Tensor,
+        post: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
+        chunk: int = 0,
+    ) -> tf.Tensor:
+        """``post(self(dense queries, latents))`` of very many queries.
+
+        Args:
+          queries: M of them. latents: [B, N, D].
+          post: [B, m, outputs] -> [B, m, K], each query by itself.
+          chunk: how many are finished at a time; 0 for all.
+
+        Returns:
+          [B, M, K].
+        """
+        parts = factors.of_segment(queries, statistics_dtype(self.compute_dtype))
+        return structured.answers(
+            self.cross,
+            parts,
+            latents,
+            lambda attended: post(self._project(self.cross.finish(None, attended))),
+            chunk=chunk,
+            block_size=self.block_size,
+        )
+
+    def _project(self, x: tf.Tensor) -> tf.Tensor:
         return x if self.out is None else self.out(x)
 
 
@@ -220,14 +263,18 @@ class FlowDecoder(tf.keras.layers.Layer):
         self, latents: tf.Tensor, inputs: ByteArray, batch: Mapping[str, tf.Tensor]
     ) -> tf.Tensor:
         """[B, N, D] -> [B, H, W, 2]: (x, y) displacement of every pixel of the first frame."""
-        queries = inputs.dense(statistics_dtype(self.compute_dtype))
-        flow = in_chunks(
-            lambda indices: self.decoding(tf.gather(queries, indices, axis=1), latents),
-            inputs.length,
-            self.chunk,
-            2,
-            latents.dtype,
-        )
+        (segment,) = inputs.segments
+        if self.decoding.pays(segment, latents):
+            flow = self.decoding.answers(segment, latents, chunk=self.chunk)
+        else:
+            queries = inputs.dense(statistics_dtype(self.compute_dtype))
+            flow = in_chunks(
+                lambda indices: self.decoding(tf.gather(queries, indices, axis=1), latents),
+                inputs.length,
+                self.chunk,
+                2,
+                latents.dtype,
+            )
         shape = tf.concat([tf.shape(flow)[:1], [*inputs.grid, 2]], 0)
         return tf.reshape(flow, shape) / self.divisor * self.scale
 
@@ -306,13 +353,7 @@ class AutoencodingDecoder(tf.keras.layers.Layer):
         for name in self.MODALITIES:
             indices = batch.get(f"{name}_indices")
             if indices is None:
-                decoded[name] = in_chunks(
-                    lambda i, name=name: self.values(name, self.queries[name].rows(i), latents),
-                    self.queries[name].count,
-                    self.chunk,
-                    self.post[name].outputs,
-                    latents.dtype,
-                )
+                decoded[name] = self.all_values(name, latents)
             else:
                 decoded[name] = self.values(name, self.queries[name].chosen(indices), latents)
         if "image_indices" not in batch:
@@ -323,6 +364,21 @@ class AutoencodingDecoder(tf.keras.layers.Layer):
         decoded["audio"] = postprocessors.waveform(decoded["audio"])
         decoded["label"] = decoded["label"][:, 0]
         return decoded
+
+    def all_values(self, name: str, latents: tf.Tensor) -> tf.Tensor:
+        """[B, number of the modality's queries, values], `chunk` of them at a time."""
+        queries, post = self.queries[name], self.post[name]
+        if isinstance(queries, GridQueries):
+            segment = queries.segment(tf.convert_to_tensor(self.pads[name]))
+            if self.decoding.pays(segment, latents):
+                return self.decoding.answers(segment, latents, post, self.chunk)
+        return in_chunks(
+            lambda indices: self.values(name, queries.rows(indices), latents),
+            queries.count,
+            self.chunk,
+            post.outputs,
+            latents.dtype,
+        )
 
     def padded(self, name: str, rows: tf.Tensor) -> tf.Tensor:
         """[Q, channels] -> [Q, common width]."""

@@ -7,7 +7,7 @@ Reference: Perceiver (ICML 2021) section 3 and table 7's caption (what is shared
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
@@ -122,9 +122,13 @@ class Encoder(tf.keras.layers.Layer):
       shape_for_attn, query_residual: see `CrossAttention`.
       qk_channels, v_channels: inner widths of every attention; see `CrossAttention`.
       attention: "structured" (the default: see structured.py, equal and faster) or "plain".
+      block_size: logits of a cross-attend that are alive at a time; 0 for the default.
+      recompute: keep of each layer of the latent transformer its input alone, and run it again in
+        the backward pass: less memory for a third more work.
 
     Raises:
-      ValueError: what `schedule`, `SharingPlan` and `CrossAttention` raise; an unknown `attention`.
+      ValueError: what `schedule`, `SharingPlan` and `CrossAttention` raise; an unknown `attention`,
+        a negative block_size.
     """
 
     def __init__(
@@ -147,13 +151,13 @@ class Encoder(tf.keras.layers.Layer):
         qk_channels: int | None = None,
         v_channels: int | None = None,
         attention: str = "structured",
+        block_size: int = 0,
+        recompute: bool = False,
     ) -> None:
         super().__init__(name="enc", autocast=False)
-        if attention not in ("plain", "structured"):
-            raise ValueError(
-                f"model.trunk.attention={attention!r} is neither 'plain' nor 'structured'"
-            )
-        self.attention = attention
+        self.attention = structured.check(attention, "model.trunk.attention")
+        self.block_size = structured.check_block_size(block_size, "model.trunk.block_size")
+        self.recompute = recompute
         blocks = cross_attends if blocks is None else blocks
         self.steps = schedule(cross_attends, blocks, arrangement)
         self.plan = SharingPlan.named(sharing, cross_attends, blocks)
@@ -198,26 +202,32 @@ class Encoder(tf.keras.layers.Layer):
 
     def call(self, inputs: ByteArray) -> tf.Tensor:
         """Byte array of B examples -> latents [B, N, D]."""
-        dense = inputs.dense(statistics_dtype(self.compute_dtype))
-        mask = None if inputs.mask is None else inputs.mask[:, None]  # The same for all latents.
-        folded = self.attention == "structured" and structured.prefers_folding(
-            inputs.length, self.latents.shape[0], self.cross[0]
-        )
-        # Normalised once for all cross-attends: the statistics don't depend on their weights.
-        normalised = None
-        if folded:
-            normalised = tf.cast(self.cross[0].kv_ln.normalise(dense), self.compute_dtype)
-        z = self.start(tf.shape(dense)[0])
+        batch_size, known = inputs.batch_size()
+        read = self._reader(inputs, known)
+        z = self.start(batch_size if known is None else known)
         for kind, i in self.steps:
-            if kind == "block":
-                for layer in self.blocks[self.plan.blocks[i]]:
-                    z = layer(z)
-            elif folded:
-                layer = self.cross[self.plan.cross[i]]
-                z = structured.folded_cross_attention(layer, z, normalised, mask)
-            else:
-                z = self.cross[self.plan.cross[i]](z, dense, mask)
+            if kind == "cross":
+                z = read(self.cross[self.plan.cross[i]], z)
+                continue
+            for layer in self.blocks[self.plan.blocks[i]]:
+                z = tf.recompute_grad(layer)(z) if self.recompute else layer(z)
         return z
+
+    def _reader(
+        self, inputs: ByteArray, batch_size: int | None
+    ) -> Callable[[CrossAttention, tf.Tensor], tf.Tensor]:
+        """How cross-attends read these inputs: (layer, latents) -> latents."""
+        exact = statistics_dtype(self.compute_dtype)
+        latents = self.latents.shape[0]
+        if self.attention == "structured" and structured.pays(
+            self.cross[0], inputs, latents, batch_size
+        ):
+            # Made once for all cross-attends: none of it depends on their weights.
+            parts = structured.Inputs.of(inputs, exact)
+            return lambda layer, z: structured.cross_attend(layer, z, parts, self.block_size)
+        dense = inputs.dense(exact)
+        mask = None if inputs.mask is None else inputs.mask[:, None]  # The same for all latents.
+        return lambda layer, z: layer(z, dense, mask)
 
     def first_cross_attention(self, inputs: ByteArray) -> tf.Tensor:
         """float32 [B, h, N, M]: where each latent looks at its first reading."""

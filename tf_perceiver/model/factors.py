@@ -139,6 +139,18 @@ class Factors:
         whole = parts[0] if len(parts) == 1 else tf.concat(parts, -1)
         return whole if self.token is None else whole + thin["token"] * self.token
 
+    def cut(self, start: tf.Tensor, count: int) -> Factors:
+        """The inputs start .. start + count - 1; of a grid, whole rows."""
+        fields = {}
+        for name in ("content", "positions", "mean", "scale", "replaced", "keep"):
+            tensor = getattr(self, name)
+            if tensor is not None:
+                shape = tf.shape(tensor)
+                piece = tf.slice(tensor, [0, start, 0], [shape[0], count, shape[2]])
+                static = [tensor.shape[0], count, tensor.shape[2]]
+                fields[name] = tf.ensure_shape(piece, static)
+        return dataclasses.replace(self, **fields)
+
     def _split(self, queries: tf.Tensor) -> list[tf.Tensor | None]:
         """[B, R, C] -> what of it meets content, positions and pad."""
         sizes = [0 if part is None else part.shape[-1] for part in (self.content, self._any, self.pad)]

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tf_perceiver.model.byte_array import Segment
 from tf_perceiver.model.linear import rows, truncated_normal
 from tf_perceiver.model.positions import (
     Fourier,
+    FourierGrid,
     linear_positions,
     subsampled_positions,
     unravelled,
@@ -53,6 +55,11 @@ class GridQueries:
             )
         self.positions, self.index_dims = positions, tuple(index_dims)
         self.count, self.channels = math.prod(self.index_dims), positions.channels
+
+    def segment(self, pad: tf.Tensor) -> Segment:
+        """All queries, padded, as a segment whose positions stay apart by axis."""
+        grid = FourierGrid(self.positions, self.index_dims)
+        return Segment(None, grid, self.index_dims, pad=pad)
 
     def rows(self, indices: tf.Tensor) -> tf.Tensor:
         """int [Q'], elements of the whole grid -> [Q', channels]."""

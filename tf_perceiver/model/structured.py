@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -57,6 +58,17 @@ def check(attention: str, field: str) -> str:
     if attention not in ATTENTIONS:
         raise ValueError(f"{field}={attention!r} is neither 'plain' nor 'structured'")
     return attention
+
+
+def check_block_size(size: int, field: str) -> int:
+    """`size`, if it can be one.
+
+    Raises:
+      ValueError: it is negative; the message names the config's `field`.
+    """
+    if size < 0:
+        raise ValueError(f"{field}={size} is the number of logits of a block; 0 for the default")
+    return size
 
 
 def pays(layer: CrossAttention, array: ByteArray, latents: int, batch: int | None = None) -> bool:
@@ -105,7 +117,7 @@ def cross_attend(
     layer: CrossAttention,
     queries: tf.Tensor,
     inputs: Inputs,
-    block_size: int | None = None,
+    block_size: int = 0,
 ) -> tf.Tensor:
     """`layer(queries, dense inputs, mask)`.
 
@@ -113,7 +125,7 @@ def cross_attend(
       layer: whose weights are used.
       queries: [B, N, Cq].
       inputs: M of them, of C channels.
-      block_size: logits that are alive at a time; `blocks.BLOCK_LOGITS` by default.
+      block_size: logits that are alive at a time; 0 for `blocks.BLOCK_LOGITS`.
 
     Returns:
       [B, N, Cq].
@@ -127,10 +139,10 @@ def cross_attend(
 
     heads, channels = attn.heads, attn.k.inputs
     summed = tf.reshape(summed, [tf.shape(q)[0], heads, -1, channels])
-    kernel = tf.reshape(tf.cast(attn.v.kernel, dtype), [channels, heads, -1])
-    selected = tf.einsum("bhnc,che->bnhe", tf.cast(summed, dtype), kernel)
+    kernel = tf.reshape(tf.cast(attn.v.kernel, exact), [channels, heads, -1])
+    selected = tf.einsum("bhnc,che->bnhe", summed, kernel)
     shape = tf.concat([tf.shape(selected)[:2], [attn.v.outputs]], 0)
-    selected = tf.reshape(selected, shape) + tf.cast(attn.v.bias, dtype)
+    selected = tf.cast(tf.reshape(selected, shape) + tf.cast(attn.v.bias, exact), dtype)
     if inputs.mask is not None:  # Where nothing may be seen, nothing is: no offset, no bias.
         any_key = tf.reduce_any(inputs.mask, -1, keepdims=True)
         selected = tf.where(any_key, selected, tf.zeros([], dtype))
@@ -138,7 +150,7 @@ def cross_attend(
 
 
 def _means(
-    q: tf.Tensor, inputs: Inputs, dtype: tf.DType, block_size: int | None
+    q: tf.Tensor, inputs: Inputs, dtype: tf.DType, block_size: int
 ) -> tf.Tensor:
     """[B, R, C] queries in input channels -> the mean of the inputs that each selects."""
     means, log_sums = [], []
@@ -161,26 +173,30 @@ def answers(
     layer: CrossAttention,
     queries: factors.Factors,
     latents: tf.Tensor,
-    mask: tf.Tensor | None = None,
-    block_size: int | None = None,
+    finish: Callable[[tf.Tensor], tf.Tensor],
+    *,
+    chunk: int = 0,
+    block_size: int = 0,
 ) -> tf.Tensor:
-    """What `layer` adds to its queries: ``layer.attn(q_ln(queries), kv_ln(latents), mask)``.
+    """``finish(layer.attn(q_ln(dense queries), kv_ln(latents)))``.
 
     Args:
       layer: whose weights are used.
       queries: M of them, of Cq channels.
       latents: [B, N, D].
-      mask: bool [B, M, 1], False for queries that aren't asked, or None.
+      finish: [B, m, Cq] -> [B, m, K], each query by itself.
+      chunk: how many queries are finished at a time, about; 0 for all. Whole rows of a grid are.
       block_size: as for `cross_attend`.
 
     Returns:
-      [B, M, Cq].
+      [B, M, K].
     """
     attn, norm, dtype = layer.attn, layer.q_ln, latents.dtype
     exact = statistics_dtype(dtype)
     gamma, beta = tf.cast(norm.gamma, exact), tf.cast(norm.beta, exact)
     normalised = layer.kv_ln(latents)
-    keys = tf.cast(depending_on(_unbiased(attn.k, normalised), attn.k.bias), exact)
+    keys = tf.cast(_unbiased(attn.k, normalised), exact)
+    keys = depending_on(keys, tf.convert_to_tensor(attn.k.bias))
     kernel, bias = (tf.cast(weight, exact) for weight in (attn.q.kernel, attn.q.bias))
     folded = _folded(keys, kernel, attn.heads)  # [B, h N, Cq]
     # Where the offset and the bias of the queries point, a latent's logits are all shifted.
@@ -190,15 +206,41 @@ def answers(
     folds = _folds_output(attn, queries.inputs, latents.shape[1])
     if folds:
         values = tf.matmul(values, tf.cast(attn.o.kernel, dtype)[None, None])
-
+    channels = queries.project(folded * gamma)
     lanes = (latents.shape[0] or 1) * (folded.shape[1] or 1)
-    walk = blocks.choose(queries.rows_and_columns, queries.inputs, lanes, block_size)
-    operands = Operands(queries, walk, dtype)
-    answered = blocked.answer(operands, queries.project(folded * gamma), shift, values)
-    answered = tf.cast(answered, dtype)
-    if mask is not None:
-        answered = tf.where(mask, answered, tf.zeros([], dtype))
-    return answered + tf.cast(attn.o.bias, dtype) if folds else attn.o(answered)
+
+    def answered(queries: factors.Factors, channels: factors.Channels, rows: int) -> tf.Tensor:
+        grid = queries.rows_and_columns
+        grid = None if grid is None else (rows, grid[1])
+        walk = blocks.choose(grid, queries.inputs, lanes, block_size)
+        y = blocked.answer(Operands(queries, walk, dtype), channels, shift, values)
+        y = tf.cast(y, dtype)
+        return finish(y + tf.cast(attn.o.bias, dtype) if folds else attn.o(y))
+
+    outer, inner = queries.rows_and_columns or (queries.inputs, 1)
+    rows = outer if not chunk else min(outer, max(1, chunk // inner))
+    if rows == outer:
+        return answered(queries, channels, rows)
+
+    def of_rows(start: tf.Tensor) -> tf.Tensor:
+        part = channels
+        if channels.outer is not None:
+            size = tf.concat([tf.shape(channels.outer)[:2], [rows]], 0)
+            cut = tf.ensure_shape(
+                tf.slice(channels.outer, [0, 0, start], size), [*channels.outer.shape[:2], rows]
+            )
+            part = dataclasses.replace(channels, outer=cut)
+        return answered(queries.cut(start * inner, rows * inner), part, rows)
+
+    count = -(-outer // rows)
+    # The last chunk ends with the last row, and so begins with rows that the one before has too.
+    starts = tf.minimum(tf.range(count) * rows, outer - rows)
+    parts = tf.map_fn(of_rows, starts, fn_output_signature=dtype, parallel_iterations=1)
+    parts = tf.transpose(parts, [1, 0, 2, 3])
+    batch, channels_out = tf.shape(parts)[0], parts.shape[3]
+    whole = tf.reshape(parts[:, :-1], [batch, (count - 1) * rows * inner, channels_out])
+    rest = (outer - (count - 1) * rows) * inner
+    return tf.concat([whole, parts[:, -1, rows * inner - rest :]], 1)
 
 
 def _folds_output(attn: tf.keras.layers.Layer, queries: int | None, latents: int | None) -> bool:

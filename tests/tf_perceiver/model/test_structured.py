@@ -1,117 +1,231 @@
-"""The folded cross-attention equals the plain one: outputs and every gradient."""
+"""The structured cross-attention equals the plain one: outputs and every gradient, both ways."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import pytest
 import reference
+import structured_cases as cases
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tf_perceiver.model import factors, structured
 from tf_perceiver.model.attention import CrossAttention
-from tf_perceiver.model.structured import folded_cross_attention, prefers_folding
+from tf_perceiver.model.byte_array import ByteArray, Segment
+from tf_perceiver.model.positions import Fourier, FourierGrid
 
 
-def run(
-    path,
-    dtype,
-    *,
-    batch,
-    latents,
-    inputs,
-    heads,
-    head_size,
-    value_size,
-    channels,
-    residual,
-    masked="no",
-):
-    """Output and {name: gradient} of a layer with seeded weights, by the "plain" or folded path."""
-    tf.keras.mixed_precision.set_global_policy(dtype)
-    try:
-        layer = CrossAttention(
-            "c",
-            6,
-            channels,
-            heads=heads,
-            qk_channels=heads * head_size,
-            v_channels=heads * value_size,
-            query_residual=residual,
-        )
-        rng = np.random.default_rng(batch * 1000 + latents * 100 + inputs)
-        for variable in layer.trainable_variables:
-            variable.assign(rng.normal(size=variable.shape) * 0.5)
-        queries = tf.constant(rng.normal(size=(batch, latents, 6)), dtype)
-        x = tf.constant(rng.normal(size=(batch, inputs, channels)), dtype)
-        weights = rng.normal(size=(batch, latents, 6))
-        mask = None
-        if masked != "no":  # Of the inputs alone or of pairs; the first row sees nothing.
-            keep = rng.uniform(size=(batch, 1 if masked == "inputs" else latents, inputs)) < 0.7
-            keep[0, 0] = False
-            mask = tf.constant(keep)
+@pytest.fixture(autouse=True)
+def policy():
+    """Sets a precision policy for one test."""
+    yield tf.keras.mixed_precision.set_global_policy
+    tf.keras.mixed_precision.set_global_policy("float32")
+
+
+def gradients_of(case, forward):
+    """Output and {name: gradient} to queries, sources and weights; none may be None."""
+    variables = {v.name: v for v in case.layer.trainable_variables}
+    with tf.GradientTape() as tape:
+        tape.watch([case.queries, *case.sources.values()])
+        y = forward(case.queries, case.array(case.sources))
+        weights = np.cos(np.arange(math.prod(y.shape))).reshape(y.shape)
+        loss = tf.reduce_sum(y * tf.cast(weights, y.dtype))
+    named = {"queries": case.queries, **case.sources, **variables}
+    gradients = tape.gradient(loss, named)
+    assert all(gradient is not None for gradient in gradients.values()), gradients
+    return y, gradients
+
+
+def as_numpy(y, gradients):
+    return y.numpy(), {name: tf.convert_to_tensor(g).numpy() for name, g in gradients.items()}
+
+
+def plain(case, dtype):
+    def forward(queries, array):
+        mask = None if array.mask is None else array.mask[:, None]
+        return case.layer(queries, array.dense(dtype), mask)
+
+    return as_numpy(*gradients_of(case, forward))
+
+
+def structured_way(case, dtype, block_size, graph=True, jit_compile=None):
+    def forward(queries, array):
+        inputs = structured.Inputs.of(array, dtype)
+        return structured.cross_attend(case.layer, queries, inputs, block_size)
+
+    def run():
+        return gradients_of(case, forward)
+
+    return as_numpy(*(tf.function(run, jit_compile=jit_compile) if graph else run)())
+
+
+def worst(ours, theirs):
+    """The largest error of the output and of the gradients."""
+    return max(
+        reference.relative_error(ours[0], theirs[0]),
+        *reference.gradient_errors(ours[1], theirs[1]).values(),
+    )
+
+
+@settings(max_examples=10)
+@given(
+    described=st.lists(cases.segments(), min_size=1, max_size=3),
+    block_size=st.sampled_from([0, 8, 30, 100]),
+    shape=st.fixed_dictionaries(
+        {
+            "batch": st.integers(1, 3),
+            "latents": st.integers(1, 5),
+            "heads": st.integers(1, 3),
+            "masked": st.booleans(),
+            "residual": st.booleans(),
+            "seed": st.integers(0, 100),
+        }
+    ),
+)
+def test_every_kind_of_input_equals_plain_in_float64(described, block_size, shape):
+    tf.keras.mixed_precision.set_global_policy("float64")
+    case = cases.make(described, "float64", **shape)
+    ours = structured_way(case, tf.float64, block_size)
+    np.testing.assert_array_equal(ours[1]["c.attn.k.bias:0"], 0)
+    assert worst(ours, plain(case, tf.float64)) < 1e-12
+
+
+MIXED = [
+    {"kind": "grid", "dims": (4, 9, 8), "content": 60, "token": True},
+    {"kind": "grid", "dims": (12, 10), "content": 3, "token": False},
+    {"kind": "table", "dims": (40,), "content": 3, "token": False},
+    {"kind": "points", "dims": (50,), "content": 1, "token": True},
+    {"kind": "label", "dims": (1,), "content": 7, "token": False},
+]
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_mixed_segments_equal_plain_in_float32(graph):
+    case = cases.make(MIXED, "float32", latents=6, heads=2, masked=True)
+    ours = structured_way(case, tf.float32, 200, graph)
+    assert worst(ours, plain(case, tf.float32)) < 1e-5
+
+
+def test_xla_changes_nothing():
+    case = cases.make(MIXED[1:3], "float32", latents=6)
+    ours = structured_way(case, tf.float32, 200, jit_compile=True)
+    assert worst(ours, plain(case, tf.float32)) < 1e-5
+
+
+def test_bfloat16_is_no_further_from_the_truth_than_plain(policy):
+    seeds = range(4)
+    made = [cases.make(MIXED, "float32", latents=16, seed=seed) for seed in seeds]
+    truths = [plain(case, tf.float32) for case in made]
+    policy("mixed_bfloat16")
+    errors = {"plain": [], "structured": []}
+    for seed, (output, gradients) in zip(seeds, truths, strict=True):
+        case = cases.make(MIXED, "float32", latents=16, seed=seed)
+        case.queries = tf.cast(case.queries, tf.bfloat16)
+        for path, run in (
+            ("plain", lambda case: plain(case, tf.float32)),
+            ("structured", lambda case: structured_way(case, tf.float32, 200, graph=False)),
+        ):
+            found = run(case)
+            pairs = [(found[0], output)]
+            pairs += [
+                (found[1][name], true)
+                for name, true in gradients.items()
+                if not name.endswith("k.bias:0")
+            ]
+            off = [np.linalg.norm(np.float32(a) - b) / np.linalg.norm(b) for a, b in pairs]
+            errors[path].append((off[0], np.mean(off[1:])))
+    ours, theirs = (np.mean(errors[path], 0) for path in ("structured", "plain"))
+    assert np.all(ours < 1.2 * theirs), errors
+
+
+def test_nothing_of_inputs_times_latents_outlives_its_block():
+    case = cases.make([{"kind": "grid", "dims": (64, 64), "content": 3, "token": False}], "float32")
+    array = case.array(case.sources)
+
+    @tf.function
+    def run(queries):
         with tf.GradientTape() as tape:
-            tape.watch((queries, x))
-            if path == "plain":
-                y = layer(queries, x, mask)
-            else:
-                y = folded_cross_attention(layer, queries, layer.kv_ln.normalise(x), mask)
-            loss = tf.reduce_sum(y * tf.cast(weights, dtype))
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
-    sources = {"queries": queries, "inputs": x, **{v.name: v for v in layer.trainable_variables}}
-    gradients = tape.gradient(loss, list(sources.values()))
-    assert all(gradient is not None for gradient in gradients)
-    return y.numpy(), {n: g.numpy() for n, g in zip(sources, gradients, strict=True)}
+            tape.watch(queries)
+            inputs = structured.Inputs.of(array, tf.float32)
+            y = structured.cross_attend(case.layer, queries, inputs, 2000)
+        return tape.gradient(y, queries)
+
+    graph = run.get_concrete_function(case.queries).graph
+    functions = [f.graph for f in graph._functions.values()] if hasattr(graph, "_functions") else []
+    sizes = [
+        output.shape.num_elements() or 0
+        for g in [graph, *functions]
+        for op in g.get_operations()
+        for output in op.outputs
+        if output.shape.rank is not None
+    ]
+    assert max(sizes) < 2 * 4 * 64 * 64  # Of 2 examples and 4 latents.
 
 
-SHAPES = {
-    "batch": st.integers(1, 3),
-    "latents": st.integers(1, 5),
-    "inputs": st.integers(1, 9),
-    "heads": st.integers(1, 3),
-    "head_size": st.integers(1, 4),
-    "value_size": st.integers(1, 4),
-    "channels": st.integers(2, 7),
-    "residual": st.booleans(),
-    "masked": st.sampled_from(["no", "inputs", "pairs"]),
-}
+QUERIES = [
+    {"kind": "grid", "dims": (5, 6), "content": 3, "token": False},
+    {"kind": "grid", "dims": (2, 3, 4), "content": 60, "token": False},
+    {"kind": "grid", "dims": (13,), "content": 2, "token": False},
+    {"kind": "table", "dims": (20,), "content": 3, "token": False},
+]
 
 
-@settings(max_examples=15)
-@given(shape=st.fixed_dictionaries(SHAPES))
-def test_folded_equals_plain_in_float64(shape):
-    plain, plain_gradients = run("plain", "float64", **shape)
-    folded, folded_gradients = run("folded", "float64", **shape)
-    np.testing.assert_array_equal(folded_gradients["c.attn.k.bias:0"], 0)
-    assert reference.relative_error(folded, plain) < 1e-12
-    errors = reference.gradient_errors(folded_gradients, plain_gradients)
-    assert max(errors.values()) < 1e-11, errors
+@pytest.mark.parametrize(("heads", "chunk"), [(1, 10), (2, 0)])
+@pytest.mark.parametrize("described", QUERIES, ids=lambda d: f"{d['kind']}{len(d['dims'])}")
+def test_structured_queries_equal_plain_in_float64(described, heads, chunk, policy):
+    policy("float64")
+    case = cases.make([described], "float64", latents=7, heads=1)
+    queries = case.array(case.sources).segments[0]
+    layer = CrossAttention(
+        "d",
+        queries.channels,
+        6,
+        heads=heads,
+        qk_channels=4 * heads,
+        v_channels=40 * heads,
+        query_residual=False,
+    )
+    rng = np.random.default_rng(1)
+    for variable in layer.trainable_variables:
+        variable.assign(rng.normal(size=variable.shape) * 0.5)
+    case.layer = layer
+
+    def forward(latents, array):
+        return layer(array.dense(tf.float64), latents)
+
+    def ours(latents, array):
+        parts = factors.of_segment(array.segments[0], tf.float64)
+        return structured.answers(
+            layer, parts, latents, lambda x: layer.finish(None, x), chunk=chunk, block_size=60
+        )
+
+    expected = as_numpy(*gradients_of(case, forward))
+    found = as_numpy(*tf.function(lambda: gradients_of(case, ours))())
+    np.testing.assert_array_equal(found[1]["d.attn.k.bias:0"], 0)
+    assert worst(found, expected) < 1e-12
 
 
-@pytest.mark.parametrize("heads", [1, 2])
-def test_folded_is_no_further_from_the_truth_than_plain_in_float32(heads):
-    shape = {
-        "batch": 2,
-        "latents": 8,
-        "inputs": 300,
-        "heads": heads,
-        "head_size": 8,
-        "value_size": 5,
-        "channels": 16,
-        "residual": True,
-    }
-    truth, true_gradients = run("plain", "float64", **shape)
-    errors = {}
-    for path in ("plain", "folded"):
-        output, gradients = run(path, "float32", **shape)
-        errors[path] = max(reference.gradient_errors(gradients, true_gradients).values())
-        assert reference.relative_error(output, truth) < 1e-5
-    assert errors["folded"] < max(1.2 * errors["plain"], 1e-5), errors
+def array_of(dims, content):
+    grid = FourierGrid(Fourier(64, tuple(224 for _ in dims)), dims)
+    return ByteArray((Segment(tf.zeros([1, math.prod(dims), content]), grid),))
 
 
-def test_the_count_folds_wide_inputs_of_one_head_and_not_many_heads():
-    assert prefers_folding(50_176, 512, CrossAttention("c", 1024, 261)) is True
-    assert prefers_folding(None, 512, CrossAttention("c", 1024, 261)) is True
-    many_heads = CrossAttention("c", 1024, 256, heads=8, qk_channels=256)
-    assert prefers_folding(2048, 512, many_heads) is False
+def test_the_count_takes_the_cheaper_path():
+    pixels = array_of((224, 224), 3)
+    assert structured.pays(CrossAttention("c", 1024, 261), pixels, 512)
+    assert structured.pays(CrossAttention("c", 1024, 261, heads=9), pixels, 512)
+    tokens = ByteArray((Segment(tf.zeros([1, 2048, 768]), None),))
+    many_heads = CrossAttention("c", 1280, 768, heads=8, qk_channels=256)
+    assert not structured.pays(many_heads, tokens, 256)
+    few = array_of((8, 8), 3)
+    assert not structured.pays(CrossAttention("c", 64, 261), few, 16)
+
+
+def test_an_unknown_path_and_a_negative_block_are_named():
+    with pytest.raises(ValueError, match="model.trunk.attention='fast' is neither 'plain' nor"):
+        structured.check("fast", "model.trunk.attention")
+    with pytest.raises(ValueError, match="model.trunk.block_size=-1 is the number of logits"):
+        structured.check_block_size(-1, "model.trunk.block_size")
