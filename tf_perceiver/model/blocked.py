@@ -181,14 +181,24 @@ def answer(operands: Operands, latents: Channels, shift: tf.Tensor, values: tf.T
 
 
 def _answer_logits(
-    operands: Operands, keys: Channels, shift: tf.Tensor, heads: int, parts: Parts, start, rows
+    operands: Operands,
+    keys: Channels,
+    shift: tf.Tensor,
+    heads: int,
+    parts: Parts,
+    start: tf.Tensor,
+    rows: int | None,
 ) -> tuple[Parts, tf.Tensor]:
-    """The block's keys [B, T, h, N, K] each, and logits [B, T, h, m, N]."""
-    keys = tuple(
-        _in_heads(part, heads) for part in operands.queries(keys, shift, start, rows, refuse=False)
+    """The block's keys [B, h, T, N, K], or [B, h, 1, N, K]; logits [B, h, T m, N]."""
+    asked = operands.queries(keys, shift, start, rows, refuse=False)
+    asked = tuple(_heads_first(part, heads) for part in asked)
+    logits = tf.add_n(
+        [
+            tf.cast(_flat(tf.matmul(_like(part, key), key, transpose_b=True)), shift.dtype)
+            for part, key in zip(parts, asked, strict=True)
+        ]
     )
-    inputs = tuple(part[:, :, None] for part in parts)
-    return keys, product(inputs, keys, shift.dtype)
+    return asked, logits
 
 
 def _answer(
@@ -197,7 +207,7 @@ def _answer(
     """Answers [B, M, h e], and log sum exp of the logits [B, M, h]."""
     heads, size = values.shape[1], values.shape[3]
     dtype = shift.dtype
-    with_ones = tf.concat([values, tf.ones_like(values[..., :1])], -1)[:, None]
+    with_ones = tf.concat([values, tf.ones_like(values[..., :1])], -1)
 
     def body(start: tf.Tensor, rows: int | None, state: Parts) -> tuple[Parts, Parts]:
         parts = operands.inputs(operands.block(inputs, start, rows), rows)
@@ -207,9 +217,9 @@ def _answer(
         summed = tf.cast(tf.matmul(weights, with_ones), dtype)
         answers, total = tf.split(summed, [size, 1], -1)
         log_sum = top + tf.math.log(total)
-        return state, (
-            operands.blocks.from_tiles(_merged_heads(answers / total), rows),
-            operands.blocks.from_tiles(_merged_heads(log_sum), rows),
+        return state, tuple(
+            operands.blocks.from_tiles(_heads_last(x, operands.blocks.tiles), rows)
+            for x in (answers / total, log_sum)
         )
 
     per_row, batch = operands.blocks.inner, values.shape[0]
@@ -233,10 +243,9 @@ def _answer_gradient(
     names = [name for name in FIELDS if getattr(keys, name) is not None]
     summed = [name for name in names if name != "outer"]
     dtype = shift.dtype
-    with_ones = tf.concat([values, tf.ones_like(values[..., :1])], -1)[:, None]
+    with_ones = tf.concat([values, tf.ones_like(values[..., :1])], -1)
     per_head = tf.concat([tf.shape(upstream)[:2], [heads, size]], 0)
-    along = tf.reshape(upstream * answers, per_head)
-    along = {"upstream": upstream, "delta": -tf.reduce_sum(along, -1), "log_sum": log_sum}
+    delta = -tf.reduce_sum(tf.reshape(upstream * answers, per_head), -1)  # [B, M, h]
 
     def body(start: tf.Tensor, rows: int | None, state: Parts) -> tuple[Parts, Parts]:
         to_shift, to_values, *to_keys = state
@@ -245,30 +254,25 @@ def _answer_gradient(
             tape.watch([block[name] for name in inputs])
             parts = operands.inputs(block, rows)
         block_keys, logits = _answer_logits(operands, keys, shift, heads, parts, start, rows)
-        tiles = [
+        d, less, logs = (
             _heads_apart(operands.blocks.to_tiles(x, rows), heads)
-            for x in operands.blocks.cut(list(along.values()), start, rows)
-        ]
-        tiled = dict(zip(along, tiles, strict=True))
-        weights = tf.exp(logits - tiled["log_sum"])
-        d = tf.cast(tf.concat([tiled["upstream"], tiled["delta"]], -1), values.dtype)
-        slopes = weights * tf.cast(tf.matmul(d, with_ones, transpose_b=True), dtype)
-        turned = tf.matmul(tf.cast(weights, values.dtype), d[..., :size], transpose_a=True)
-        to_values += tf.reduce_sum(tf.cast(turned, dtype), 1)
-
-        sums = tuple(
-            tf.cast(
-                tf.matmul(tf.cast(slopes, part.dtype), part[:, :, None], transpose_a=True), dtype
-            )
-            for part in parts
+            for x in operands.blocks.cut([upstream, delta, log_sum], start, rows)
         )
-        block_sums, ones = operands.channels(tuple(_out_of_heads(s) for s in sums), rows)
-        to_parts = [
-            _shared(
-                tf.reduce_sum(tf.matmul(tf.cast(slopes, key.dtype), key), 2), part
-            )
-            for key, part in zip(block_keys, parts, strict=True)
-        ]
+        d = tf.cast(d, values.dtype)
+        weights = tf.exp(logits - logs)
+        low = tf.cast(weights, values.dtype)
+        to_values += tf.cast(tf.matmul(low, d, transpose_a=True), dtype)
+        d = tf.concat([d, tf.cast(less, values.dtype)], -1)
+        slopes = weights * tf.cast(tf.matmul(d, with_ones, transpose_b=True), dtype)
+
+        sums, to_parts = [], []
+        for part, key in zip(parts, block_keys, strict=True):
+            near = _apart(tf.cast(slopes, part.dtype), key, operands.blocks.tiles)
+            turned = tf.matmul(near, _like(part, key), transpose_a=True)
+            sums.append(_heads_merged(tf.cast(turned, dtype)))
+            to_part = _shared(tf.reduce_sum(tf.matmul(near, key), 1), part)
+            to_parts.append(tf.reshape(to_part, tf.shape(part)))
+        block_sums, ones = operands.channels(tuple(sums), rows)
         to_inputs = tape.gradient(
             parts, [block[name] for name in inputs], to_parts, tf.UnconnectedGradients.ZERO
         )
@@ -320,40 +324,61 @@ def _shared(gradient: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
     return gradient
 
 
-def _in_heads(part: tf.Tensor, heads: int) -> tf.Tensor:
-    """[B, T, h N, K] -> [B, T, h, N, K]."""
-    shape = tf.shape(part)
-    split = [shape[0], shape[1], heads, shape[2] // heads, shape[3]]
-    count = part.shape[2]
-    static = [*part.shape[:2], heads, None if count is None else count // heads, part.shape[3]]
-    return tf.ensure_shape(tf.reshape(part, split), static)
+def _heads_first(part: tf.Tensor, heads: int) -> tf.Tensor:
+    """[B, T, h N, K] -> [B, h, T, N, K]."""
+    batch, tiles, rows, _ = tf.unstack(tf.shape(part))
+    count = None if part.shape[2] is None else part.shape[2] // heads
+    static = [part.shape[0], heads, part.shape[1], count, part.shape[3]]
+    split = tf.reshape(part, [batch, tiles, heads, rows // heads, part.shape[3]])
+    return tf.ensure_shape(tf.transpose(split, [0, 2, 1, 3, 4]), static)
 
 
-def _out_of_heads(part: tf.Tensor) -> tf.Tensor:
-    """The inverse of `_in_heads`."""
-    shape = tf.shape(part)
-    merged = tf.reshape(part, [shape[0], shape[1], shape[2] * shape[3], shape[4]])
-    heads, count = part.shape[2:4]
-    static = [*part.shape[:2], None if count is None else heads * count, part.shape[4]]
-    return tf.ensure_shape(merged, static)
+def _heads_merged(part: tf.Tensor) -> tf.Tensor:
+    """The inverse of `_heads_first`."""
+    turned = tf.transpose(part, [0, 2, 1, 3, 4])
+    batch, tiles, heads, count, _ = tf.unstack(tf.shape(turned))
+    merged = tf.reshape(turned, [batch, tiles, heads * count, part.shape[4]])
+    rows = None if part.shape[3] is None else part.shape[1] * part.shape[3]
+    return tf.ensure_shape(merged, [part.shape[0], part.shape[2], rows, part.shape[4]])
+
+
+def _like(part: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+    """[B, T, m, K] -> [B, 1, T, m, K], or all tiles as one where the key is the same for them.
+
+    A single product of many rows is faster than a small one for every tile.
+    """
+    if key.shape[2] == 1 and part.shape[1] != 1:
+        batch, tiles, inputs, channels = tf.unstack(tf.shape(part))
+        part = tf.reshape(part, [batch, 1, tiles * inputs, channels])
+    return part[:, None]
+
+
+def _apart(flat: tf.Tensor, key: tf.Tensor, tiles: int) -> tf.Tensor:
+    """[B, h, T m, N] -> [B, h, T, m, N], as `_like` lays the inputs out for this key."""
+    tiles = 1 if key.shape[2] == 1 else tiles
+    batch, heads, inputs, count = tf.unstack(tf.shape(flat))
+    return tf.reshape(flat, [batch, heads, tiles, inputs // tiles, count])
+
+
+def _flat(x: tf.Tensor) -> tf.Tensor:
+    """[B, h, T, m, N] -> [B, h, T m, N]."""
+    batch, heads, tiles, inputs, count = tf.unstack(tf.shape(x))
+    flat = tf.reshape(x, [batch, heads, tiles * inputs, count])
+    rows = None if None in x.shape[2:4] else x.shape[2] * x.shape[3]
+    return tf.ensure_shape(flat, [*x.shape[:2], rows, x.shape[4]])
 
 
 def _heads_apart(x: tf.Tensor, heads: int) -> tf.Tensor:
-    """[B, T, m, h e] -> [B, T, h, m, e]."""
-    if heads == 1:
-        return x[:, :, None]
-    shape = tf.unstack(tf.shape(x))
-    return tf.transpose(
-        tf.reshape(x, [*shape[:3], heads, x.shape[-1] // heads]), [0, 1, 3, 2, 4]
-    )
+    """[B, T, m, h e] -> [B, h, T m, e]."""
+    batch, tiles, inputs, channels = tf.unstack(tf.shape(x))
+    split = tf.reshape(x, [batch, tiles * inputs, heads, channels // heads])
+    return tf.transpose(split, [0, 2, 1, 3])
 
 
-def _merged_heads(x: tf.Tensor) -> tf.Tensor:
-    """[B, T, h, m, e] -> [B, T, m, h e]."""
-    if x.shape[2] == 1:
-        return x[:, :, 0]
-    shape = tf.unstack(tf.shape(x))
-    merged = tf.reshape(
-        tf.transpose(x, [0, 1, 3, 2, 4]), [shape[0], shape[1], shape[3], x.shape[2] * x.shape[4]]
-    )
-    return tf.ensure_shape(merged, [*x.shape[:2], x.shape[3], x.shape[2] * x.shape[4]])
+def _heads_last(x: tf.Tensor, tiles: int) -> tf.Tensor:
+    """[B, h, T m, e] -> [B, T, m, h e]."""
+    batch, heads, inputs, size = tf.unstack(tf.shape(x))
+    turned = tf.transpose(x, [0, 2, 1, 3])
+    merged = tf.reshape(turned, [batch, tiles, inputs // tiles, heads * size])
+    count = None if x.shape[2] is None else x.shape[2] // tiles
+    return tf.ensure_shape(merged, [x.shape[0], tiles, count, x.shape[1] * x.shape[3]])

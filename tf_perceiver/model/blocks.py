@@ -17,8 +17,12 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 # Logits of a block, over all examples and heads. A few times this is alive at a time: larger blocks
-# fall out of a CPU's caches, smaller ones are dominated by the cost of starting operations.
+# fall out of a CPU's caches, smaller ones are dominated by the cost of starting operations. Where
+# queries are many, a block has `BLOCK_INPUTS` all the same, up to `MOST_LOGITS`: products of few
+# rows are slow.
 BLOCK_LOGITS = 2**20
+BLOCK_INPUTS = 2**11
+MOST_LOGITS = 2**23
 # Rows of a grid in a block, and so of its tiles: with more of them the products get thicker, with
 # fewer the queries are copied more often.
 TILE_ROWS = 16
@@ -137,7 +141,7 @@ def _times(shape: tf.TensorShape, rows: int) -> list[int | None]:
 
 
 def choose(
-    grid: tuple[int, int] | None, inputs: int | None, lanes: int, size: int = 0
+    grid: tuple[int, int] | None, inputs: int | None, lanes: int, width: int = 0, size: int = 0
 ) -> Blocks:
     """Blocks for given shapes.
 
@@ -145,19 +149,21 @@ def choose(
       grid: (rows, columns) of the inputs, or None where they are no grid.
       inputs: M, or None where it isn't static.
       lanes: queries that look at each input: examples x heads x latents.
-      size: logits of a block, over all lanes; 0 for `BLOCK_LOGITS`.
+      width: channels of an input that a tile's queries have too.
+      size: logits of a block, over all lanes; 0 for the default.
     """
-    wanted = max(1, (size or BLOCK_LOGITS) // lanes)  # Inputs of a block.
+    default = max(BLOCK_LOGITS // lanes, min(BLOCK_INPUTS, MOST_LOGITS // lanes))
+    wanted = max(1, size // lanes if size else default)  # Inputs of a block.
     if grid is None:
         if inputs is None:
             return Blocks(None, 1, None, 1)
         return Blocks(inputs, 1, _near_divisor(inputs, wanted), 1)
     outer, inner = grid
     rows = _near_divisor(outer, min(TILE_ROWS, max(1, wanted // inner)))
-    # Channels of a tile, times the copies of a query that an input pays for.
+    # Channels of a product, times what a tile's copies of queries and sums cost an input.
     columns = min(
         (c for c in range(1, inner + 1) if inner % c == 0),
-        key=lambda c: (rows + c + 8) * (1 + 16 / (rows * c)),
+        key=lambda c: (rows + c + 8 + width) * (1 + (16 + width) / (rows * c)),
     )
     return Blocks(outer, inner, rows, columns)
 

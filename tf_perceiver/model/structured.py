@@ -125,7 +125,7 @@ def cross_attend(
       layer: whose weights are used.
       queries: [B, N, Cq].
       inputs: M of them, of C channels.
-      block_size: logits that are alive at a time; 0 for `blocks.BLOCK_LOGITS`.
+      block_size: logits that are alive at a time; 0 for the default.
 
     Returns:
       [B, N, Cq].
@@ -156,7 +156,8 @@ def _means(
     means, log_sums = [], []
     lanes = (q.shape[0] or 1) * (q.shape[1] or 1)
     for segment in inputs.segments:
-        walk = blocks.choose(segment.rows_and_columns, segment.inputs, lanes, block_size)
+        grid = segment.rows_and_columns
+        walk = blocks.choose(grid, segment.inputs, lanes, segment.width, block_size)
         operands = Operands(segment, walk, dtype)
         channels, log_sum = blocked.select(operands, segment.project(q))
         means.append(segment.sums(channels))
@@ -212,7 +213,8 @@ def answers(
     def answered(queries: factors.Factors, channels: factors.Channels, rows: int) -> tf.Tensor:
         grid = queries.rows_and_columns
         grid = None if grid is None else (rows, grid[1])
-        walk = blocks.choose(grid, queries.inputs, lanes, block_size)
+        # Wide channels of all tiles are multiplied as one: they don't count here.
+        walk = blocks.choose(grid, queries.inputs, lanes, size=block_size)
         y = blocked.answer(Operands(queries, walk, dtype), channels, shift, values)
         y = tf.cast(y, dtype)
         return finish(y + tf.cast(attn.o.bias, dtype) if folds else attn.o(y))
