@@ -159,6 +159,8 @@ def small_pixels(
             "sharing": "paper",
             "arrangement": "interleaved",
             "attention": "structured",
+            "block_size": 0,
+            "recompute": False,
         },
     }
 

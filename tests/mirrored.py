@@ -13,9 +13,12 @@ import numpy as np
 import tensorflow as tf
 import tiny_models
 
+from tf_perceiver.model import structured
+
 
 def main(names: list[str]) -> None:
     """Compares outputs and summed gradients of a batch cut in two with those of the whole."""
+    structured.pays = structured.pays_for_answers = lambda *_: True  # However small they are.
     (cpu,) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

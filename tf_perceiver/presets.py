@@ -197,6 +197,8 @@ def io_kinetics_autoencoder() -> Fields:
                 "positions": audio,
             },
             "chunk": 16_384,
+            "attention": "structured",
+            "block_size": 0,
         },
     }
 
@@ -276,6 +278,8 @@ def _original(
         "sharing": sharing,
         "arrangement": "interleaved",
         "attention": "structured",
+        "block_size": 0,
+        "recompute": False,
     }
 
 
@@ -301,7 +305,14 @@ def _flow(latents: int, self_attends: int) -> Fields:
             "positions": {"bands": 64, "max_resolution": FLOW_SIZE},
         },
         "trunk": _io(latents, 512, 1, self_attends, heads=16),
-        "decoder": {"kind": "flow", "divisor": 100.0, "scale": 20.0, "chunk": 0},
+        "decoder": {
+            "kind": "flow",
+            "divisor": 100.0,
+            "scale": 20.0,
+            "chunk": 0,
+            "attention": "structured",
+            "block_size": 0,
+        },
     }
 
 

@@ -7,6 +7,8 @@ import pytest
 import reference
 import tensorflow as tf
 
+from tf_perceiver.model import structured
+
 TOLERANCE = 2e-5
 CASES = sorted(path.stem for path in reference.GOLDENS.glob("*.npz"))
 MODELS = [case for case in CASES if case.startswith(("v1_", "io_"))]
@@ -19,7 +21,10 @@ def test_all_ten_goldens_are_here():
 
 @pytest.mark.parametrize("attention", ["plain", "structured"])
 @pytest.mark.parametrize("case", MODELS)
-def test_model_equals_the_reference(case, attention):
+def test_model_equals_the_reference(case, attention, monkeypatch):
+    if attention == "structured":  # However small the golden is.
+        monkeypatch.setattr(structured, "pays", lambda *_: True)
+        monkeypatch.setattr(structured, "pays_for_answers", lambda *_: True)
     golden = reference.Golden(case)
     model = reference.build(golden.meta, attention)
     weights = golden.group("params")
