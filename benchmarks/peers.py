@@ -1,0 +1,185 @@
+"""Ours and theirs in turn on ImageNet's shapes: `python -m benchmarks.peers`.
+
+The other implementations (transformers and perceiver-pytorch, both on torch) are installed into an
+environment of their own. Each side is a process; they take turns, so that a slow minute of the
+machine is everybody's. The models have random weights; nothing but packages is downloaded.
+"""
+
+# ruff: noqa: I001
+from __future__ import annotations
+
+from tf_perceiver import command_line  # First: it quiets TensorFlow before it is imported.
+
+import json
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from benchmarks import report, timing
+from benchmarks.worker import ROOT, Worker
+
+REQUIREMENTS = ROOT / "benchmarks" / "requirements-peers.txt"
+# {their model: the preset of ours}
+PAIRS = {"transformers": "io_imagenet_fourier", "perceiver-pytorch": "imagenet"}
+PRECISIONS = ("float32", "bfloat16")
+COMPARED = ("forward", "forward_backward")
+PAUSE_SECONDS = 0.3  # Idle threads of the one side spin for a while before they sleep.
+
+VENV = flags.DEFINE_string("venv", "build/peers-venv", "Where the others are installed.")
+MODEL = flags.DEFINE_list("model", list(PAIRS), "Which of theirs.")
+PRECISION = flags.DEFINE_list("precision", list(PRECISIONS), "On both sides.")
+ROUNDS = flags.DEFINE_integer("rounds", 3, "Turns of each side.", lower_bound=1)
+BATCH = flags.DEFINE_integer("batch", 1, "Examples at once.", lower_bound=1)
+THREADS = flags.DEFINE_integer("threads", 2, "On both sides.", lower_bound=1)
+QUICK = flags.DEFINE_bool("quick", False, "Models of toy size, one round: to see that it works.")
+OUTPUT = flags.DEFINE_string("output", f"{report.FOLDER}/peers.json", "Where the JSON goes.")
+
+Row = dict[str, Any]
+
+
+def environment(folder: Path) -> str:
+    """Installs the pinned packages of the others, unless that has been done; its interpreter.
+
+    Raises:
+      ValueError: they can't be installed.
+    """
+    python, stamp = folder / "bin" / "python", folder / "installed.txt"
+    wanted = REQUIREMENTS.read_text(encoding="utf-8")
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
+        print(f"installing {REQUIREMENTS.name} into {folder}", flush=True)
+        venv.create(folder, with_pip=True, clear=True)
+        # pip and not uv: of torch it takes the build without CUDA where the index has one.
+        install = [str(python), "-m", "pip", "install", "--quiet", "-r", str(REQUIREMENTS)]
+        if subprocess.run(install, check=False).returncode:
+            raise ValueError(f"{REQUIREMENTS} can't be installed into {folder}; pip says why above")
+        stamp.write_text(wanted, encoding="utf-8")
+    return str(python)
+
+
+def compare(model: str, precision: str, python: str) -> Row:
+    """Runs our preset and their model in turn.
+
+    Args:
+      model: one of `PAIRS`. precision: one of `PRECISIONS`. python: of their environment.
+
+    Returns:
+      {"model", "preset", "precision", "ours", "theirs": {measure: {"seconds", "times",
+      "peak_bytes"}, and facts}, "ratios": {measure: {"seconds", "peak_bytes"}}}.
+    """
+    rounds = 1 if QUICK.value else ROUNDS.value
+    asked = {
+        "precision": precision,
+        "threads": THREADS.value,
+        "batch_size": BATCH.value,
+        "small": QUICK.value,
+    }
+    threads = {"OMP_NUM_THREADS": str(THREADS.value)}
+    preset = PAIRS[model]
+    our_arguments = [json.dumps({**asked, "preset": preset})]
+    their_arguments = [json.dumps({**asked, "model": model})]
+    with (
+        Worker(sys.executable, "benchmarks.ours", our_arguments) as ours,
+        Worker(python, "benchmarks.theirs", their_arguments, threads) as theirs,
+    ):
+        sides: dict[str, Row] = {"ours": dict(ours.facts), "theirs": dict(theirs.facts)}
+        turns = [("ours", ours), ("theirs", theirs)]
+        for measure in (*COMPARED, "train_step"):
+            taking = turns if measure in COMPARED else turns[:1]
+            answers: dict[str, list[dict[str, float]]] = {side: [] for side, _ in taking}
+            for turn in range(rounds + 1):  # The first isn't timed: it compiles, and takes memory.
+                for side, worker in taking if turn % 2 == 0 else reversed(taking):
+                    time.sleep(PAUSE_SECONDS)
+                    answers[side].append(worker.run(measure))
+            for side, given in answers.items():
+                times = [answer["seconds"] for answer in given[1:]]
+                sides[side][measure] = {
+                    "seconds": timing.median(times),
+                    "times": times,
+                    "peak_bytes": max(answer["peak_bytes"] for answer in given),
+                }
+    ratios = {
+        measure: {
+            what: sides["ours"][measure][what] / sides["theirs"][measure][what]
+            for what in ("seconds", "peak_bytes")
+        }
+        for measure in COMPARED
+    }
+    return {"model": model, "preset": preset, "precision": precision, **sides, "ratios": ratios}
+
+
+def show(rows: list[Row]) -> None:
+    """Prints the table."""
+    shown = []
+    for row in rows:
+        for measure in (*COMPARED, "train_step"):
+            ours, theirs = row["ours"][measure], row["theirs"].get(measure)
+            name = "our step, with LAMB" if theirs is None else measure.replace("_", " + ")
+            shown.append(
+                (
+                    row["preset"],
+                    row["model"],
+                    row["precision"],
+                    name,
+                    report.seconds(ours["seconds"]),
+                    "–" if theirs is None else report.seconds(theirs["seconds"]),
+                    report.ratio(ours["seconds"], theirs and theirs["seconds"]),
+                    report.gibibytes(ours["peak_bytes"]),
+                    "–" if theirs is None else report.gibibytes(theirs["peak_bytes"]),
+                    report.ratio(ours["peak_bytes"], theirs and theirs["peak_bytes"]),
+                )
+            )
+    parameters = "; ".join(
+        f"{row['preset']} {row['ours']['parameters']:,}, {row['model']} "
+        f"{row['theirs']['parameters']:,}"
+        for row in rows
+        if row["precision"] == rows[0]["precision"]
+    )
+    report.show(
+        f"Ours and theirs in turn, batch {BATCH.value}, {THREADS.value} threads",
+        ("ours", "theirs", "", "", "our time", "theirs", "ratio", "our memory", "theirs", "ratio"),
+        shown,
+        "Medians; forward + backward: to the gradient of every parameter. Memory: peak resident "
+        f"set above what the process had before the model was built. Parameters: {parameters}.",
+    )
+
+
+def main(argv: list[str]) -> None:
+    """Installs, measures, prints, writes."""
+    del argv
+    for flag, names, known in (
+        ("--model", MODEL.value, tuple(PAIRS)),
+        ("--precision", PRECISION.value, PRECISIONS),
+    ):
+        for name in names:
+            if name not in known:
+                raise ValueError(f"{flag}={name} is none of {', '.join(known)}")
+    python = environment(Path(VENV.value))
+    rows = [
+        compare(model, precision, python)
+        for model in MODEL.value
+        for precision in PRECISION.value
+    ]
+    show(rows)
+    # Imported last: this process measures nothing itself and needs no memory for TensorFlow.
+    from benchmarks import machine
+
+    report.write(
+        Path(OUTPUT.value),
+        {
+            "machine": machine.describe(),
+            "threads": THREADS.value,
+            "batch_size": BATCH.value,
+            "quick": QUICK.value,
+            "rows": rows,
+        },
+    )
+    print(f"{OUTPUT.value} written")
+
+
+if __name__ == "__main__":
+    command_line.run(main)
