@@ -8,10 +8,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_NO_INPUT = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test lint bench clean
+.PHONY: help .venv demo test lint bench bench-peers clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv: .venv/installed  ## set up .venv: the locked packages and this one, editable
 
@@ -44,10 +44,13 @@ lint: .venv  ## style and spelling
 	.venv/bin/ruff check .
 	.venv/bin/codespell
 
-bench: .venv  ## time the forward pass and the train step of the :small configs
-	.venv/bin/python -m benchmarks.speed --config=configs/digits.py:small
-	.venv/bin/python -m benchmarks.speed --config=configs/cifar10.py:small
-	.venv/bin/python -m benchmarks.speed --config=configs/modelnet40.py:small --classes=40
+bench: .venv  ## time, memory and growth of the models, plain and structured
+	.venv/bin/python -m benchmarks.speed
+	.venv/bin/python -m benchmarks.memory
+	.venv/bin/python -m benchmarks.growth
+
+bench-peers: .venv  ## the same models of transformers and perceiver-pytorch beside ours
+	.venv/bin/python -m benchmarks.peers
 
 clean:  ## remove what demo, test and the wheel's build leave behind; .venv stays
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -15,12 +15,18 @@ TOTAL_STEPS = 1_000_000  # of the schedule; the learning rate has no part in the
 
 
 def measure(
-    config: ConfigDict, classes: int, rounds: int, strategy: str = "auto", tpu: str | None = None
+    config: ConfigDict,
+    classes: int,
+    rounds: int,
+    seconds: float,
+    strategy: str = "auto",
+    tpu: str | None = None,
 ) -> dict[str, str | int | float]:
     """Times the forward pass and the whole train step, and tells examples per second.
 
     Args:
-      config: of an experiment. classes: number of labels. rounds: of both in turn.
+      config: of an experiment. classes: number of labels.
+      rounds, seconds: see `timing.interleaved`.
       strategy, tpu: as for `tf_perceiver.train`.
 
     Raises:
@@ -57,9 +63,8 @@ def measure(
         return distribution.reduce("sum", logits, axis=None)
 
     one = tf.constant(1)
-    times = timing.interleaved(
-        {"forward": lambda: forward().numpy(), "train_step": lambda: trainer.train(one)}, rounds
-    )
+    calls = {"forward": lambda: forward().numpy(), "train_step": lambda: trainer.train(one)}
+    times = timing.interleaved(calls, rounds, seconds)
     step = timing.median(times["train_step"])
     return {
         "config": config.name,

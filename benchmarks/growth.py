@@ -37,7 +37,8 @@ MEASURE = "forward_backward"
 MARGIN = 0.6  # of the free memory that the plain path may take
 
 SIDE = flags.DEFINE_list("side", None, "Of the pictures, in pixels.")
-ROUNDS = flags.DEFINE_integer("rounds", 5, "Times that everything has its turn.", lower_bound=1)
+ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns at most.", lower_bound=1)
+SECONDS = flags.DEFINE_float("seconds", 60.0, "No round begins after these.", lower_bound=0.0)
 QUICK = flags.DEFINE_bool("quick", False, "Models of toy size, one round: to see that it works.")
 OUTPUT = flags.DEFINE_string("output", f"{report.FOLDER}/growth.json", "JSON; a .png beside it.")
 
@@ -65,7 +66,7 @@ def _times(points: Sequence[Point], rounds: int, small: bool) -> dict[Point, lis
     tf.get_logger().setLevel("ERROR")
     made = {point: subject_of(*point, small) for point in points}
     calls = {str(point): subject.calls[MEASURE] for point, subject in made.items()}
-    times = timing.interleaved(calls, rounds)
+    times = timing.interleaved(calls, rounds, SECONDS.value)
     return {point: times[str(point)] for point in points}
 
 

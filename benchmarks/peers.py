@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from tf_perceiver import command_line  # First: it quiets TensorFlow before it is imported.
 
+import itertools
 import json
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from typing import Any
 
 from absl import flags
 
-from benchmarks import report, timing
+from benchmarks import machine, report, timing
 from benchmarks.worker import ROOT, Worker
 
 REQUIREMENTS = ROOT / "benchmarks" / "requirements-peers.txt"
@@ -33,7 +34,8 @@ PAUSE_SECONDS = 0.3  # Idle threads of the one side spin for a while before they
 VENV = flags.DEFINE_string("venv", "build/peers-venv", "Where the others are installed.")
 MODEL = flags.DEFINE_list("model", list(PAIRS), "Which of theirs.")
 PRECISION = flags.DEFINE_list("precision", list(PRECISIONS), "On both sides.")
-ROUNDS = flags.DEFINE_integer("rounds", 3, "Turns of each side.", lower_bound=1)
+ROUNDS = flags.DEFINE_integer("rounds", 3, "Turns at most.", lower_bound=1)
+SECONDS = flags.DEFINE_float("seconds", 30.0, "No turn begins after these.", lower_bound=0.0)
 BATCH = flags.DEFINE_integer("batch", 1, "Examples at once.", lower_bound=1)
 THREADS = flags.DEFINE_integer("threads", 2, "On both sides.", lower_bound=1)
 QUICK = flags.DEFINE_bool("quick", False, "Models of toy size, one round: to see that it works.")
@@ -92,6 +94,10 @@ def compare(model: str, precision: str, python: str) -> Row:
             taking = turns if measure in COMPARED else turns[:1]
             answers: dict[str, list[dict[str, float]]] = {side: [] for side, _ in taking}
             for turn in range(rounds + 1):  # The first isn't timed: it compiles, and takes memory.
+                if turn == 1:
+                    until = time.perf_counter() + SECONDS.value
+                elif turn > 1 and time.perf_counter() > until:
+                    break
                 for side, worker in taking if turn % 2 == 0 else reversed(taking):
                     time.sleep(PAUSE_SECONDS)
                     answers[side].append(worker.run(measure))
@@ -159,25 +165,20 @@ def main(argv: list[str]) -> None:
             if name not in known:
                 raise ValueError(f"{flag}={name} is none of {', '.join(known)}")
     python = environment(Path(VENV.value))
-    rows = [
-        compare(model, precision, python)
-        for model in MODEL.value
-        for precision in PRECISION.value
-    ]
-    show(rows)
-    # Imported last: this process measures nothing itself and needs no memory for TensorFlow.
-    from benchmarks import machine
-
-    report.write(
-        Path(OUTPUT.value),
-        {
-            "machine": machine.describe(),
-            "threads": THREADS.value,
-            "batch_size": BATCH.value,
-            "quick": QUICK.value,
-            "rows": rows,
-        },
-    )
+    record = {
+        "machine": machine.describe(),
+        "threads": THREADS.value,
+        "batch_size": BATCH.value,
+        "quick": QUICK.value,
+        "rows": [],
+    }
+    for model, precision in itertools.product(MODEL.value, PRECISION.value):
+        record["rows"].append(compare(model, precision, python))
+        # After every pair, for the next may take minutes.
+        report.write(Path(OUTPUT.value), record)
+        show(record["rows"][-1:])
+    if len(record["rows"]) > 1:
+        show(record["rows"])
     print(f"{OUTPUT.value} written")
 
 

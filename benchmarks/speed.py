@@ -41,7 +41,8 @@ MEASURE = flags.DEFINE_list("measure", list(subjects.MEASURES), "What is timed o
 BATCH = flags.DEFINE_integer("batch", 1, "Examples at once.", lower_bound=1)
 RECOMPUTE = flags.DEFINE_bool("recompute", False, "Activations computed anew going backward.")
 PRECISION = flags.DEFINE_enum("precision", "float32", list(DTYPES), "Keras policy.")
-ROUNDS = flags.DEFINE_integer("rounds", 5, "Times that everything has its turn.", lower_bound=1)
+ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns at most.", lower_bound=1)
+SECONDS = flags.DEFINE_float("seconds", 60.0, "No round begins after these.", lower_bound=0.0)
 QUICK = flags.DEFINE_bool("quick", False, "Models of toy size, one round: to see that it works.")
 OUTPUT = flags.DEFINE_string("output", f"{report.FOLDER}/speed.json", "JSON; a .png beside it.")
 CLASSES = flags.DEFINE_integer("classes", 10, "Number of labels, for --config.", lower_bound=2)
@@ -108,9 +109,11 @@ def measure(name: str, makers: dict[str, subjects.Maker]) -> list[Row]:
         if measure in MEASURE.value
     }
     products = machine.matmuls(DTYPES[PRECISION.value], _shapes())
-    rounds = 1 if QUICK.value else ROUNDS.value
     times = timing.interleaved(
-        {**products, **calls}, rounds, 0.0 if QUICK.value else timing.SAMPLE_SECONDS
+        {**products, **calls},
+        1 if QUICK.value else ROUNDS.value,
+        SECONDS.value,
+        0.0 if QUICK.value else timing.SAMPLE_SECONDS,
     )
     rates = machine.rates(times)
     rows = []
@@ -194,13 +197,10 @@ def main(argv: list[str]) -> None:
     tf.get_logger().setLevel("ERROR")  # Else it takes a function for every path as retracing.
     if CONFIG.value is not None:
         rounds = 1 if QUICK.value else ROUNDS.value
-        print(
-            json.dumps(
-                experiment.measure(
-                    CONFIG.value, CLASSES.value, rounds, STRATEGY.value, TPU.value
-                )
-            )
+        measured = experiment.measure(
+            CONFIG.value, CLASSES.value, rounds, SECONDS.value, STRATEGY.value, TPU.value
         )
+        print(json.dumps(measured))
         return
     tf.keras.mixed_precision.set_global_policy(PRECISION.value)
     rows: list[Row] = []

@@ -20,7 +20,10 @@ def seconds_of(call: Callable[[], object], repetitions: int = 1) -> float:
 
 
 def interleaved(
-    calls: Mapping[str, Callable[[], object]], rounds: int, sample_seconds: float = SAMPLE_SECONDS
+    calls: Mapping[str, Callable[[], object]],
+    rounds: int,
+    seconds: float = math.inf,
+    sample_seconds: float = SAMPLE_SECONDS,
 ) -> dict[str, list[float]]:
     """Times every call once a round, after one call each that isn't counted.
 
@@ -28,7 +31,8 @@ def interleaved(
     to all of them.
 
     Args:
-      calls: by name. rounds: at least 1.
+      calls: by name. rounds: at least 1, and at most so many.
+      seconds: no round begins once these have passed, but for the first.
       sample_seconds: a call that is quicker is repeated within its turn.
 
     Returns:
@@ -36,15 +40,20 @@ def interleaved(
     """
     for call in calls.values():
         call()
-    repetitions = {
-        name: max(1, math.ceil(sample_seconds / max(seconds_of(call), 1e-9)))
-        for name, call in calls.items()
-    }
+    repetitions: dict[str, int] = {}
     times: dict[str, list[float]] = {name: [] for name in calls}
-    names = list(calls)
+    until = time.perf_counter() + seconds
     for turn in range(rounds):
+        if turn and time.perf_counter() > until:
+            break
         gc.collect()
-        for name in names if turn % 2 == 0 else reversed(names):
+        for name in calls if turn % 2 == 0 else reversed(calls):
+            if name not in repetitions:
+                taken = seconds_of(calls[name])
+                repetitions[name] = max(1, math.ceil(sample_seconds / max(taken, 1e-9)))
+                if repetitions[name] == 1:  # Long enough: it counts.
+                    times[name].append(taken)
+                    continue
             times[name].append(seconds_of(calls[name], repetitions[name]))
     return times
 

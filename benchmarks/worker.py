@@ -7,8 +7,11 @@ take turns all the same.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -29,6 +32,7 @@ def serve(build: Callable[[], tuple[Calls, Mapping[str, Any]]]) -> None:
       build: makes {name: call that waits for its result} and facts to be told. Memory is counted
         above what the process has when this is called.
     """
+    _end_with_parent()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # What libraries print is no answer.
     baseline = peak.resident()
@@ -43,6 +47,13 @@ def serve(build: Callable[[], tuple[Calls, Mapping[str, Any]]]) -> None:
             seconds = time.perf_counter() - started
         answer = {"seconds": seconds, "peak_bytes": watched.bytes - baseline}
         print(json.dumps(answer), file=answers)
+
+
+def _end_with_parent() -> None:
+    """Has the kernel end this process when the asking one dies, in the midst of a call too."""
+    parent_death = 1  # PR_SET_PDEATHSIG, see prctl(2).
+    with contextlib.suppress(AttributeError, OSError):  # Not Linux: it ends after the call.
+        ctypes.CDLL(None).prctl(parent_death, signal.SIGTERM)
 
 
 class Worker:

@@ -68,6 +68,9 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "pipelines.readers": ("tensorflow", "tensorflow_io", "apache_beam"),
     "tf_perceiver.model": ("tensorflow_addons", "tensorflow_io"),
 }
+# The other implementations, which `make bench-peers` installs into an environment of their own:
+# {module that may import them: what locks them}.
+PEERS = {"benchmarks.theirs": "benchmarks/requirements-peers.txt"}
 # At the end of their lives: each behind one module of ours, so that replacing one changes one file.
 ISOLATED = ("tensorflow_addons", "tensorflow_io")
 
@@ -174,7 +177,12 @@ def test_a_module_has_one_job_and_says_which(module):
 
 
 def test_other_peoples_packages_are_locked_and_no_tool_of_ours_is_needed_to_run():
-    names = {name.partition(".")[0] for names in IMPORTS.values() for name in names}
+    names = {
+        name.partition(".")[0]
+        for module, names in IMPORTS.items()
+        if module not in PEERS
+        for name in names
+    }
     foreign = names - set(PACKAGES) - sys.stdlib_module_names
     lock = re.findall(r"^([\w.-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
     bringers = importlib.metadata.packages_distributions()
@@ -182,6 +190,31 @@ def test_other_peoples_packages_are_locked_and_no_tool_of_ours_is_needed_to_run(
         brought_by = {_normal(it) for it in bringers.get(name, ())}
         assert brought_by & set(lock), f"{name} is imported and not locked"
         assert not brought_by & {"pytest", "hypothesis", "ruff", "codespell"}, name
+
+
+@pytest.mark.parametrize("module", PEERS)
+def test_other_implementations_are_locked_apart(module):
+    names = {name.partition(".")[0] for name in IMPORTS[module]}
+    foreign = {_normal(name) for name in names - set(PACKAGES) - sys.stdlib_module_names}
+    lock = re.findall(r"^([\w.-]+)==", (ROOT / PEERS[module]).read_text(), re.MULTILINE)
+    assert foreign
+    assert foreign <= {_normal(name) for name in lock}
+    # Nothing of ours that needs our own packages: its interpreter has none of them.
+    reached, waiting = set(), {module}
+    while waiting:
+        reached |= waiting
+        found = {
+            known
+            for it in waiting
+            for name in IMPORTS[it]
+            for known in MODULES
+            if name == known or name.startswith(known + ".") and known != "benchmarks"
+        }
+        waiting = found - reached
+    assert len(reached) > 1
+    for it in reached - {module}:
+        tops = {name.partition(".")[0] for name in IMPORTS[it]}
+        assert tops <= sys.stdlib_module_names | {"benchmarks"}, it
 
 
 def _normal(distribution: str) -> str:

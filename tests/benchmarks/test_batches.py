@@ -1,0 +1,81 @@
+"""Batches of full size fit the models that they are for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from benchmarks import batches, quick, subjects
+from tf_perceiver import presets
+from tf_perceiver.model import perceiver
+
+# What the published models read, without the batch.
+SHAPES = {
+    "imagenet": {"image": (224, 224, 3)},
+    "imagenet_learned": {"image": (224, 224, 3)},
+    "modelnet40": {"points": (2048, 3)},
+    "audioset_raw": {"audio": (61_440,)},
+    "audioset_mel": {"audio": (80, 60, 1)},
+    "audioset_raw_video": {"audio": (61_440,), "video": (32, 224, 224, 3)},
+    "io_imagenet_conv": {"image": (224, 224, 3)},
+    "io_flow": {"image": (2, 368, 496, 3)},
+    "io_kinetics_autoencoder": {
+        "audio": (30_720,),
+        "image": (16, 224, 224, 3),
+        "label": (700,),
+    },
+    "io_language_bytes": {"text": (2048,)},
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_shapes_are_the_published_ones(name):
+    inputs = presets.PRESETS[name].model()["inputs"]
+    parts = inputs.get("modalities") or {batches.modality_of(inputs): inputs}
+    assert {key: batches.shape_of(part) for key, part in parts.items()} == SHAPES[name]
+
+
+@pytest.mark.parametrize("name", presets.PRESETS)
+def test_a_batch_gives_the_published_number_of_inputs_and_queries(name):
+    preset = presets.PRESETS[name]
+    with tf.Graph().as_default():  # Shapes alone, so that full size costs nothing.
+        model = perceiver.build(preset.model(), preset.outputs)
+        batch = batches.of_model(preset.model(), preset.outputs, 1)
+        assert model.preprocessor(batch).length == preset.inputs
+    queries = subjects.queries_of(preset.model(), preset.inputs)
+    assert queries == preset.queries
+
+
+def test_values_are_spread_and_the_same_every_time():
+    config = presets.PRESETS["imagenet"].model()
+    first, second = (batches.of_model(config, 7, 2) for _ in range(2))
+    np.testing.assert_array_equal(first["image"], second["image"])
+    assert -1 <= np.min(first["image"]) < -0.9
+    assert 0.9 < np.max(first["image"]) <= 1
+    assert abs(np.mean(first["image"])) < 0.01
+    assert np.any(first["image"][0] != first["image"][1])
+    np.testing.assert_array_equal(np.sum(first["label"], 1), [1, 1])
+    assert first["label"].shape == (2, 7)
+
+
+def test_tokens_are_in_the_vocabulary():
+    batch = batches.of_model(presets.PRESETS["io_language_bytes"].model(), 0, 3)
+    assert batch["text"].dtype == tf.int32
+    assert 0 <= np.min(batch["text"]) < np.max(batch["text"]) < 262
+    assert "label" not in batch
+
+
+def test_an_autoencoder_is_asked_for_a_sample():
+    batch = batches.of_model(presets.PRESETS["io_kinetics_autoencoder"].model(), 700, 1)
+    assert batch["image_indices"].shape == batch["audio_indices"].shape == (512,)
+    assert 700_000 < np.max(batch["image_indices"]) < 16 * 224 * 224
+    assert np.max(batch["audio_indices"]) < 1920
+
+
+def test_a_small_model_reads_as_many_axes():
+    small = quick.shrunk(presets.PRESETS["audioset_raw_video"].model())
+    parts = small["inputs"]["modalities"]
+    assert batches.shape_of(parts["video"]) == (4, 64, 64, 3)
+    assert small["trunk"]["num_latents"] == 8
+    assert small["trunk"]["sharing"] == "none"
