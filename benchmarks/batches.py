@@ -53,8 +53,12 @@ def of_model(model: Mapping[str, Any], classes: int, batch_size: int) -> dict[st
         parts = {name: {"modality": name, **part} for name, part in inputs["modalities"].items()}
     else:
         parts = {modality_of(inputs): inputs}
+    shapes = {name: shape_of(part) for name, part in parts.items()}
+    if decoder["kind"] == "autoencoding":  # Its sound's positions are spread over the samples.
+        shapes["audio"] = (decoder["audio"]["samples"],)
     batch = {
-        name: _values(part, batch_size, seed) for seed, (name, part) in enumerate(parts.items())
+        name: _values(part, (batch_size, *shapes[name]), seed)
+        for seed, (name, part) in enumerate(parts.items())
     }
     if decoder["kind"] in CLASSIFIERS:
         batch["label"] = one_hot(classes, batch_size)
@@ -113,12 +117,11 @@ def shape_of(inputs: Mapping[str, Any]) -> tuple[int, ...]:
     return (*(frames * n for n in time), side * rows, side * columns, channels)
 
 
-def _values(inputs: Mapping[str, Any], batch_size: int, seed: int) -> tf.Tensor:
-    shape = (batch_size, *shape_of(inputs))
+def _values(inputs: Mapping[str, Any], shape: tuple[int, ...], seed: int) -> tf.Tensor:
     if inputs["kind"] == "text":
         return tf.random.stateless_uniform(
             shape, seed=(1, seed), maxval=inputs["vocabulary"], dtype=tf.int32
         )
     if inputs["kind"] == "one_hot":
-        return one_hot(inputs["classes"], batch_size)
+        return one_hot(inputs["classes"], shape[0])
     return tf.random.stateless_uniform(shape, seed=(1, seed), minval=-1.0, maxval=1.0)

@@ -21,9 +21,9 @@ from absl import flags
 
 from benchmarks import (
     children,
+    footprint,
     growth_plot,
     machine,
-    memory,
     quick,
     report,
     subjects,
@@ -35,12 +35,6 @@ QUICK_SIDES = (8, 16)
 LARGE = 10_000  # inputs from which on growth is judged: below, the queries' side counts
 MEASURE = "forward_backward"
 MARGIN = 0.6  # of the free memory that the plain path may take
-
-SIDE = flags.DEFINE_list("side", None, "Of the pictures, in pixels.")
-ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns at most.", lower_bound=1)
-SECONDS = flags.DEFINE_float("seconds", 60.0, "No round begins after these.", lower_bound=0.0)
-QUICK = flags.DEFINE_bool("quick", False, "Models of toy size, one round: to see that it works.")
-OUTPUT = flags.DEFINE_string("output", f"{report.FOLDER}/growth.json", "JSON; a .png beside it.")
 
 Point = tuple[int, str]  # side, attention
 
@@ -62,16 +56,18 @@ def plain_bytes(inputs: int, latents: int = 512, channels: int = 261) -> int:
     return 4 * (6 * latents * inputs + 10 * inputs * channels)
 
 
-def _times(points: Sequence[Point], rounds: int, small: bool) -> dict[Point, list[float]]:
+def _times(
+    points: Sequence[Point], rounds: int, seconds: float, small: bool
+) -> dict[Point, list[float]]:
     tf.get_logger().setLevel("ERROR")
     made = {point: subject_of(*point, small) for point in points}
     calls = {str(point): subject.calls[MEASURE] for point, subject in made.items()}
-    times = timing.interleaved(calls, rounds, SECONDS.value)
+    times = timing.interleaved(calls, rounds, seconds)
     return {point: times[str(point)] for point in points}
 
 
 def _memory(point: Point, small: bool) -> dict[str, int]:
-    return memory.peak_of(functools.partial(subject_of, *point, small), MEASURE)
+    return footprint.peak_of(functools.partial(subject_of, *point, small), MEASURE)
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -131,6 +127,15 @@ def show(rows: Sequence[Mapping[str, Any]], found: Mapping[str, float]) -> None:
     report.show("A cross-attend, forward + backward: time and peak memory", header, shown, caption)
 
 
+def define_flags() -> None:
+    """The command's flags."""
+    flags.DEFINE_list("side", None, f"Of the pictures; by default {', '.join(map(str, SIDES))}.")
+    flags.DEFINE_integer("rounds", 5, "Turns at most.", lower_bound=1)
+    flags.DEFINE_float("seconds", 60.0, "No round begins after these.", lower_bound=0.0)
+    flags.DEFINE_bool("quick", False, "Models of toy size, one round: to see that it works.")
+    flags.DEFINE_string("output", f"{report.FOLDER}/growth.json", "JSON; a .png beside it.")
+
+
 def main(argv: list[str]) -> None:
     """Measures, prints, writes.
 
@@ -138,11 +143,12 @@ def main(argv: list[str]) -> None:
       ValueError: a side that is no number of pixels.
     """
     del argv
+    asked = flags.FLAGS
+    small, rounds = asked.quick, 1 if asked.quick else asked.rounds
     try:
-        sides = [int(side) for side in SIDE.value or (QUICK_SIDES if QUICK.value else SIDES)]
+        sides = [int(side) for side in asked.side or (QUICK_SIDES if small else SIDES)]
     except ValueError as error:
-        raise ValueError(f"--side={','.join(SIDE.value)} is no list of numbers") from error
-    small, rounds = QUICK.value, 1 if QUICK.value else ROUNDS.value
+        raise ValueError(f"--side={','.join(asked.side)} is no list of numbers") from error
     free = MARGIN * psutil.virtual_memory().available
     points = [
         (side, path)
@@ -150,7 +156,7 @@ def main(argv: list[str]) -> None:
         for path in subjects.ATTENTIONS
         if path == "structured" or plain_bytes(side**2) < free
     ]
-    times = children.run(_times, points, rounds, small)
+    times = children.run(_times, points, rounds, asked.seconds, small)
     rows = [
         {
             "inputs": side**2,
@@ -163,7 +169,7 @@ def main(argv: list[str]) -> None:
     ]
     found = summary(rows)
     show(rows, found)
-    output = Path(OUTPUT.value)
+    output = Path(asked.output)
     record = {"machine": machine.describe(), "quick": small, "summary": found, "rows": rows}
     report.write(output, record)
     report.draw(output.with_suffix(".png"), growth_plot.figure(rows))
@@ -171,4 +177,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    define_flags()
     command_line.run(main)

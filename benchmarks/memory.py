@@ -15,12 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
 from absl import flags
 
-from benchmarks import children, machine, memory_plot, peak, report, subjects
-
-RUNS = 2  # The first compiles and makes the optimizer's variables.
+from benchmarks import children, footprint, machine, memory_plot, report, subjects
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,60 +58,21 @@ DEFAULT = (
     Spec("imagenet", "train_step", batch_size=8, recompute=True),
 )
 
-PRESET = flags.DEFINE_list("preset", None, "Published models; by default a choice of measurements.")
-MEASURE = flags.DEFINE_list("measure", ["train_step"], "Of every --preset.")
-ATTENTION = flags.DEFINE_list("attention", list(subjects.ATTENTIONS), "Paths, of every --preset.")
-BATCH = flags.DEFINE_integer("batch", 1, "Examples at once, of every --preset.", lower_bound=1)
-RECOMPUTE = flags.DEFINE_bool("recompute", False, "Activations computed anew going backward.")
-PRECISION = flags.DEFINE_enum("precision", "float32", ["float32", "mixed_bfloat16"], "Policy.")
-QUICK = flags.DEFINE_bool("quick", False, "Models of toy size: to see that it works.")
-OUTPUT = flags.DEFINE_string("output", f"{report.FOLDER}/memory.json", "JSON; a .png beside it.")
-
-
-def specs() -> list[Spec]:
-    """What the flags ask for.
+def specs(
+    presets: Sequence[str], measures: Sequence[str], attentions: Sequence[str], **common: Any
+) -> list[Spec]:
+    """Every preset, measure and attention; `common` are other fields of all of them.
 
     Raises:
       ValueError: an unknown measure.
     """
-    for measure in MEASURE.value:
+    for measure in measures:
         if measure not in subjects.MEASURES:
             raise ValueError(f"--measure={measure} is none of {', '.join(subjects.MEASURES)}")
-    common = {"precision": PRECISION.value, "small": QUICK.value}
-    if PRESET.value is None:
-        return [dataclasses.replace(spec, **common) for spec in DEFAULT]
     return [
-        Spec(preset, measure, path, BATCH.value, RECOMPUTE.value, **common)
-        for preset, measure, path in itertools.product(
-            PRESET.value, MEASURE.value, ATTENTION.value
-        )
+        Spec(preset, measure, attention, **common)
+        for preset, measure, attention in itertools.product(presets, measures, attentions)
     ]
-
-
-def peak_of(subject: subjects.Maker, measure: str, precision: str = "float32") -> dict[str, int]:
-    """Makes a subject and runs it, in this process; see `children.run`.
-
-    Args:
-      subject: makes it. measure: which of its calls. precision: Keras policy.
-
-    Returns:
-      Bytes: "baseline_bytes" before, "peak_bytes" above that, "batch_bytes" of the inputs,
-      "parameter_bytes" of the variables that are trained.
-    """
-    tf.get_logger().setLevel("ERROR")
-    tf.keras.mixed_precision.set_global_policy(precision)
-    tf.matmul(tf.ones([8, 8]), tf.ones([8, 8]))  # The runtime's own memory is no model's.
-    baseline = peak.resident()
-    with peak.watching() as watched:
-        made = subject()
-        for _ in range(RUNS):
-            made.calls[measure]()
-    return {
-        "baseline_bytes": baseline,
-        "peak_bytes": watched.bytes - baseline,
-        "batch_bytes": sum(x.dtype.size * x.shape.num_elements() for x in made.batch.values()),
-        "parameter_bytes": 4 * made.parameters,
-    }
 
 
 def _measure(spec: Spec) -> dict[str, int]:
@@ -127,7 +85,7 @@ def _measure(spec: Spec) -> dict[str, int]:
             small=spec.small,
         )
 
-    return peak_of(make, spec.measure, spec.precision)
+    return footprint.peak_of(make, spec.measure, spec.precision)
 
 
 def show(rows: Sequence[dict[str, Any]]) -> None:
@@ -147,20 +105,41 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
     )
 
 
+def define_flags() -> None:
+    """The command's flags."""
+    flags.DEFINE_list("preset", None, "Published models; by default a choice of measurements.")
+    flags.DEFINE_list("measure", ["train_step"], "Of every --preset.")
+    flags.DEFINE_list("attention", list(subjects.ATTENTIONS), "Paths, of every --preset.")
+    flags.DEFINE_integer("batch", 1, "Examples at once, of every --preset.", lower_bound=1)
+    flags.DEFINE_bool("recompute", False, "Activations computed anew going backward.")
+    flags.DEFINE_enum("precision", "float32", ["float32", "mixed_bfloat16"], "Keras policy.")
+    flags.DEFINE_bool("quick", False, "Models of toy size: to see that it works.")
+    flags.DEFINE_string("output", f"{report.FOLDER}/memory.json", "JSON; a .png beside it.")
+
+
 def main(argv: list[str]) -> None:
     """Measures, prints, writes."""
     del argv
+    asked = flags.FLAGS
+    common = {"precision": asked.precision, "small": asked.quick}
+    if asked.preset is None:
+        wanted = [dataclasses.replace(spec, **common) for spec in DEFAULT]
+    else:
+        common.update(batch_size=asked.batch, recompute=asked.recompute)
+        wanted = specs(asked.preset, asked.measure, asked.attention, **common)
     rows = []
-    for spec in specs():
+    for spec in wanted:
         sizes = children.run(_measure, spec)
         rows.append({**dataclasses.asdict(spec), "title": spec.title, **sizes})
-        print(f"{spec.title}, {spec.attention}: {report.gibibytes(rows[-1]['peak_bytes'])}")
+        taken = report.gibibytes(sizes["peak_bytes"])
+        print(f"{spec.title}, {spec.attention}: {taken}", flush=True)
     show(rows)
-    output = Path(OUTPUT.value)
-    report.write(output, {"machine": machine.describe(), "quick": QUICK.value, "rows": rows})
+    output = Path(asked.output)
+    report.write(output, {"machine": machine.describe(), "quick": asked.quick, "rows": rows})
     report.draw(output.with_suffix(".png"), memory_plot.figure(rows))
     print(f"{output} and {output.with_suffix('.png')} written")
 
 
 if __name__ == "__main__":
+    define_flags()
     command_line.run(main)

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from tf_perceiver import command_line  # First: it quiets TensorFlow before it is imported.
 
+import dataclasses
 import itertools
 import json
 import subprocess
 import sys
 import time
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +32,6 @@ PAIRS = {"transformers": "io_imagenet_fourier", "perceiver-pytorch": "imagenet"}
 PRECISIONS = ("float32", "bfloat16")
 COMPARED = ("forward", "forward_backward")
 PAUSE_SECONDS = 0.3  # Idle threads of the one side spin for a while before they sleep.
-
-VENV = flags.DEFINE_string("venv", "build/peers-venv", "Where the others are installed.")
-MODEL = flags.DEFINE_list("model", list(PAIRS), "Which of theirs.")
-PRECISION = flags.DEFINE_list("precision", list(PRECISIONS), "On both sides.")
-ROUNDS = flags.DEFINE_integer("rounds", 3, "Turns at most.", lower_bound=1)
-SECONDS = flags.DEFINE_float("seconds", 30.0, "No turn begins after these.", lower_bound=0.0)
-BATCH = flags.DEFINE_integer("batch", 1, "Examples at once.", lower_bound=1)
-THREADS = flags.DEFINE_integer("threads", 2, "On both sides.", lower_bound=1)
-QUICK = flags.DEFINE_bool("quick", False, "Models of toy size, one round: to see that it works.")
-OUTPUT = flags.DEFINE_string("output", f"{report.FOLDER}/peers.json", "Where the JSON goes.")
 
 Row = dict[str, Any]
 
@@ -63,24 +55,41 @@ def environment(folder: Path) -> str:
     return str(python)
 
 
-def compare(model: str, precision: str, python: str) -> Row:
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How both sides are run.
+
+    Attributes:
+      batch_size: examples at once. threads: of each side.
+      rounds: timed turns at most. seconds: no turn begins after these.
+      small: models of toy size.
+    """
+
+    batch_size: int = 1
+    threads: int = 2
+    rounds: int = 3
+    seconds: float = 30.0
+    small: bool = False
+
+
+def compare(model: str, precision: str, python: str, options: Options) -> Row:
     """Runs our preset and their model in turn.
 
     Args:
       model: one of `PAIRS`. precision: one of `PRECISIONS`. python: of their environment.
+      options: how.
 
     Returns:
       {"model", "preset", "precision", "ours", "theirs": {measure: {"seconds", "times",
       "peak_bytes"}, and facts}, "ratios": {measure: {"seconds", "peak_bytes"}}}.
     """
-    rounds = 1 if QUICK.value else ROUNDS.value
     asked = {
         "precision": precision,
-        "threads": THREADS.value,
-        "batch_size": BATCH.value,
-        "small": QUICK.value,
+        "threads": options.threads,
+        "batch_size": options.batch_size,
+        "small": options.small,
     }
-    threads = {"OMP_NUM_THREADS": str(THREADS.value)}
+    threads = {"OMP_NUM_THREADS": str(options.threads)}
     preset = PAIRS[model]
     our_arguments = [json.dumps({**asked, "preset": preset})]
     their_arguments = [json.dumps({**asked, "model": model})]
@@ -93,9 +102,10 @@ def compare(model: str, precision: str, python: str) -> Row:
         for measure in (*COMPARED, "train_step"):
             taking = turns if measure in COMPARED else turns[:1]
             answers: dict[str, list[dict[str, float]]] = {side: [] for side, _ in taking}
-            for turn in range(rounds + 1):  # The first isn't timed: it compiles, and takes memory.
+            # The first turn isn't timed: it compiles, and takes memory.
+            for turn in range(options.rounds + 1):
                 if turn == 1:
-                    until = time.perf_counter() + SECONDS.value
+                    until = time.perf_counter() + options.seconds
                 elif turn > 1 and time.perf_counter() > until:
                     break
                 for side, worker in taking if turn % 2 == 0 else reversed(taking):
@@ -118,7 +128,7 @@ def compare(model: str, precision: str, python: str) -> Row:
     return {"model": model, "preset": preset, "precision": precision, **sides, "ratios": ratios}
 
 
-def show(rows: list[Row]) -> None:
+def show(rows: Sequence[Row], options: Options) -> None:
     """Prints the table."""
     shown = []
     for row in rows:
@@ -146,7 +156,7 @@ def show(rows: list[Row]) -> None:
         if row["precision"] == rows[0]["precision"]
     )
     report.show(
-        f"Ours and theirs in turn, batch {BATCH.value}, {THREADS.value} threads",
+        f"Ours and theirs in turn, batch {options.batch_size}, {options.threads} threads",
         ("ours", "theirs", "", "", "our time", "theirs", "ratio", "our memory", "theirs", "ratio"),
         shown,
         "Medians; forward + backward: to the gradient of every parameter. Memory: peak resident "
@@ -154,33 +164,46 @@ def show(rows: list[Row]) -> None:
     )
 
 
+def define_flags() -> None:
+    """The command's flags."""
+    default = Options()
+    flags.DEFINE_string("venv", "build/peers-venv", "Where the others are installed.")
+    flags.DEFINE_list("model", list(PAIRS), "Which of theirs.")
+    flags.DEFINE_list("precision", list(PRECISIONS), "On both sides.")
+    flags.DEFINE_integer("batch", default.batch_size, "Examples at once.", lower_bound=1)
+    flags.DEFINE_integer("threads", default.threads, "On both sides.", lower_bound=1)
+    flags.DEFINE_integer("rounds", default.rounds, "Timed turns at most.", lower_bound=1)
+    flags.DEFINE_float("seconds", default.seconds, "No turn begins after these.", lower_bound=0.0)
+    flags.DEFINE_bool("quick", False, "Models of toy size, one round: to see that it works.")
+    flags.DEFINE_string("output", f"{report.FOLDER}/peers.json", "Where the JSON goes.")
+
+
 def main(argv: list[str]) -> None:
     """Installs, measures, prints, writes."""
     del argv
+    asked = flags.FLAGS
     for flag, names, known in (
-        ("--model", MODEL.value, tuple(PAIRS)),
-        ("--precision", PRECISION.value, PRECISIONS),
+        ("--model", asked.model, tuple(PAIRS)),
+        ("--precision", asked.precision, PRECISIONS),
     ):
         for name in names:
             if name not in known:
                 raise ValueError(f"{flag}={name} is none of {', '.join(known)}")
-    python = environment(Path(VENV.value))
-    record = {
-        "machine": machine.describe(),
-        "threads": THREADS.value,
-        "batch_size": BATCH.value,
-        "quick": QUICK.value,
-        "rows": [],
-    }
-    for model, precision in itertools.product(MODEL.value, PRECISION.value):
-        record["rows"].append(compare(model, precision, python))
+    rounds = 1 if asked.quick else asked.rounds
+    options = Options(asked.batch, asked.threads, rounds, asked.seconds, asked.quick)
+    python = environment(Path(asked.venv))
+    rows: list[Row] = []
+    for model, precision in itertools.product(asked.model, asked.precision):
+        rows.append(compare(model, precision, python, options))
+        record = {"machine": machine.describe(), **dataclasses.asdict(options), "rows": rows}
         # After every pair, for the next may take minutes.
-        report.write(Path(OUTPUT.value), record)
-        show(record["rows"][-1:])
-    if len(record["rows"]) > 1:
-        show(record["rows"])
-    print(f"{OUTPUT.value} written")
+        report.write(Path(asked.output), record)
+        show(rows[-1:], options)
+    if len(rows) > 1:
+        show(rows, options)
+    print(f"{asked.output} written")
 
 
 if __name__ == "__main__":
+    define_flags()
     command_line.run(main)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import pytest
-import tensorflow as tf
 
 from benchmarks import memory, memory_plot, report, subjects
 
@@ -26,22 +24,6 @@ def test_both_paths_are_measured(command, tmp_path):
     ratio = report.ratio(rows[1]["peak_bytes"], rows[0]["peak_bytes"])
     assert f" {ratio} " in result.stdout
     assert output.with_suffix(".png").stat().st_size > 10_000
-
-
-def test_a_peak_counts_what_a_call_takes_beside_what_stays():
-    size = 64 * 2**20
-
-    def make():
-        def call():
-            return tf.reduce_sum(tf.fill([size // 4], 1.5)).numpy()
-
-        batch = {"x": tf.zeros([3, 5])}
-        return subjects.Subject("it", {"forward": call}, 0, 1, batch, 7)
-
-    small = memory.peak_of(lambda: subjects.Subject("it", {"forward": int}, 0, 1, {}, 0), "forward")
-    large = memory.peak_of(make, "forward")
-    assert large["peak_bytes"] - small["peak_bytes"] == pytest.approx(size, rel=0.25)
-    assert (large["batch_bytes"], large["parameter_bytes"]) == (60, 28)
 
 
 def test_the_default_has_the_claims():

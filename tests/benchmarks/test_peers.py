@@ -48,11 +48,10 @@ class Fake:
 @pytest.fixture
 def row(monkeypatch):
     """A comparison of two rounds by `Fake`."""
-    peers.flags.FLAGS(["peers", "--rounds=2"])
     monkeypatch.setattr(peers, "Worker", Fake)
     monkeypatch.setattr(peers, "PAUSE_SECONDS", 0)
     Fake.turns = []
-    return peers.compare("transformers", "float32", "python")
+    return peers.compare("transformers", "float32", "python", peers.Options(rounds=2))
 
 
 def test_both_sides_take_turns_and_ratios_are_ours_over_theirs(row):
@@ -67,7 +66,7 @@ def test_both_sides_take_turns_and_ratios_are_ours_over_theirs(row):
 
 
 def test_the_table_has_the_ratios(row, capsys):
-    peers.show([row])
+    peers.show([row], peers.Options())
     out = capsys.readouterr().out
     lines = [line.split() for line in out.splitlines() if "io_imagenet_fourier" in line]
     assert lines[0][:5] == ["io_imagenet_fourier", "transformers", "float32", "forward", "2.000"]
