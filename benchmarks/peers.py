@@ -161,6 +161,7 @@ def show(rows: Sequence[Row], options: Options) -> None:
         shown,
         "Medians; forward + backward: to the gradient of every parameter. Memory: peak resident "
         f"set above what the process had before the model was built. Parameters: {parameters}.",
+        text_columns=4,
     )
 
 
