@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from beam_preprocess.datasets import DATASETS
+from beam_preprocess.datasets.dataset import ReadOptions
 from beam_preprocess.manifest import InputError
-from pipelines.readers.points import MIN_POINTS
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -37,8 +37,7 @@ class Flags:
     splits: str | None
     max_reject_fraction: float
     overwrite: bool
-    seed: int
-    num_points: int
+    reading: ReadOptions
     beam: tuple[str, ...]
 
 
@@ -50,26 +49,89 @@ def parse(argv: Sequence[str]) -> Flags:
 
     Raises:
       InputError: a flag is missing or has a bad value.
-      SystemExit: after `--help`.
+      SystemExit: after `--help` and `--help-dataset`.
     """
     known, rest = _our_parser().parse_known_args(argv)
-    if known.dataset not in DATASETS:
-        close = difflib.get_close_matches(known.dataset, DATASETS, 1, 0.4)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise InputError(f"--dataset={known.dataset}: {hint}there are {', '.join(DATASETS)}")
+    _check_name("--dataset", known.dataset)
     if known.shards is not None and not 1 <= known.shards <= MAX_SHARDS:
         raise InputError(f"--shards={known.shards}: must be from 1 to {MAX_SHARDS:,}")
     if not 0 <= known.max_reject_fraction <= 1:
         raise InputError(f"--max_reject_fraction={known.max_reject_fraction:g}: must be 0 to 1")
-    if known.num_points < MIN_POINTS:
-        raise InputError(f"--num_points={known.num_points}: must be at least {MIN_POINTS}")
+    reading = _reading(known)
     folders = [os.path.abspath(path) for path in (known.input, known.output) if "://" not in path]
     if len(folders) == 2 and os.path.commonpath(folders) == folders[0]:
         raise InputError(
             f"--output={known.output}: lies inside --input; records among raw files would be read "
             "as input the next time, choose a folder outside"
         )
-    return Flags(**vars(known), beam=tuple(rest))
+    ours = {field.name for field in dataclasses.fields(Flags)} & vars(known).keys()
+    return Flags(
+        **{name: getattr(known, name) for name in ours}, reading=reading, beam=tuple(rest)
+    )
+
+
+def describe(name: str) -> str:
+    """All about one dataset, as `--help-dataset NAME` prints it."""
+    dataset = DATASETS[name]
+    lines = [f"{name}: {dataset.summary}", "", "layouts of --input:"]
+    lines += [f"  {layout}" for layout in dataset.layouts]
+    if dataset.default_splits:
+        lines += ["", f"splits, unless --splits says otherwise: {dataset.default_splits}"]
+    fields = [field for field in dataclasses.fields(ReadOptions) if field.name in dataset.options]
+    if fields:
+        lines += ["", "options of its own:"]
+        lines += [f"  --{field.name}=N  {_option_help(field)}" for field in fields]
+    lines += ["", "fields of a record:"]
+    lines += [
+        f"  {field}: {feature.dtype}" + (f" {list(feature.shape)}" if feature.shape else "")
+        for field, feature in dataset.features.items()
+    ]
+    lines += ["", f"python -m beam_preprocess.run --dataset={name} --input=DIR --output=DIR"]
+    return "\n".join(lines).replace("None", "any")
+
+
+def _check_name(flag: str, name: str) -> None:
+    if name not in DATASETS:
+        close = difflib.get_close_matches(name, DATASETS, 1, 0.4)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise InputError(f"{flag}={name}: {hint}there are {', '.join(DATASETS)}")
+
+
+def _reading(known: argparse.Namespace) -> ReadOptions:
+    """The dataset's own options; a flag that it doesn't have would change nothing, in silence."""
+    given = {}
+    for field in dataclasses.fields(ReadOptions):
+        name, value = field.name, getattr(known, field.name)
+        if value is None:
+            continue
+        low, high = field.metadata["low"], field.metadata["high"]
+        if value < low:
+            raise InputError(f"--{name}={value}: must be at least {low}")
+        if high is not None and value > high:
+            raise InputError(f"--{name}={value}: must be at most {high}")
+        if name not in DATASETS[known.dataset].options:
+            has = ", ".join(f"--{option}" for option in DATASETS[known.dataset].options) or "none"
+            raise InputError(
+                f"--{name}: {known.dataset} has no such option; of its own it has {has}"
+            )
+        given[name] = value
+    return ReadOptions(**given)
+
+
+def _option_help(field: dataclasses.Field) -> str:
+    return f"{field.metadata['help']} (default {field.default})"
+
+
+class _HelpDataset(argparse.Action):
+    """Prints a dataset's description, or the list of all, and ends; works without other flags."""
+
+    def __call__(self, parser: object, namespace: object, values: object, flag: object) -> None:
+        if values is None:
+            print("\n".join(f"{name}: {dataset.summary}" for name, dataset in DATASETS.items()))
+        else:
+            _check_name("--help-dataset", values)
+            print(describe(values))
+        raise SystemExit(0)
 
 
 def beam_options(flags: Sequence[str]) -> PipelineOptions:
@@ -144,12 +206,14 @@ def _our_parser() -> argparse.ArgumentParser:
         help="share of bad raw items that the job may leave out (default 0.001)",
     )
     add("--overwrite", action="store_true", help="replace a finished dataset in --output")
-    add("--seed", type=int, default=0, help="of sampled points (default 0)")
     add(
-        "--num_points",
-        type=int,
-        default=2048,
-        metavar="N",
-        help="points sampled from a mesh, and upper limit for a cloud (default 2048)",
+        "--help-dataset",
+        action=_HelpDataset,
+        nargs="?",
+        metavar="NAME",
+        help="say all about one dataset, or list them, and exit",
     )
+    for field in dataclasses.fields(ReadOptions):
+        users = ", ".join(name for name, it in DATASETS.items() if field.name in it.options)
+        add(f"--{field.name}", type=int, metavar="N", help=f"{users}: {_option_help(field)}")
     return parser

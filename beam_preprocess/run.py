@@ -2,7 +2,8 @@
 
     python -m beam_preprocess.run --dataset NAME --input DIR --output DIR [flags, Beam's too]
 
-`--help` lists the datasets and the folder layouts they read.
+`--help` lists the datasets and the folder layouts they read, `--help-dataset NAME` says all about
+one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from typing import TYPE_CHECKING
 
 from beam_preprocess import console, dataflow, manifest, options, progress, rejects
 from beam_preprocess.datasets import DATASETS
-from beam_preprocess.datasets.dataset import ReadOptions
 from pipelines.records import DatasetInfo, Split, shard_name
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _preprocess(
             flags.input,
             output.work,
             labels,
-            ReadOptions(seed=flags.seed, num_points=flags.num_points),
+            flags.reading,
         )
         reports = _run_pipeline(output, jobs, make, beam_options)
         rejected = _collect_rejects(output, jobs, reports, flags, len(items))
@@ -142,7 +142,7 @@ def _preprocess(
 
 def _list_items(flags: options.Flags) -> tuple[list[manifest.Item], tuple[str, ...]]:
     dataset = DATASETS[flags.dataset]
-    listing = dataset.list_items(flags.input)
+    listing = dataset.list_items(flags.input, flags.reading)
     own_splits = any(item.split for item in listing.items)
     splits = flags.splits or (None if own_splits else dataset.default_splits)
     items = manifest.assign_splits(listing.items, splits, flags.input)
@@ -248,6 +248,7 @@ def _describe(
         splits=splits,
         rejects=rejects.count_by_reason(rejected),
         statistics=statistics,
+        properties=DATASETS[flags.dataset].properties(flags.reading),
         command="python -m beam_preprocess.run " + shlex.join(argv),
     )
 

@@ -63,4 +63,8 @@ def _feature(info: DatasetInfo, name: str) -> tfds.features.FeatureConnector:
         return tfds.features.ClassLabel(names=list(info.labels))
     if feature.dtype == "bytes":
         return tfds.features.Text()
+    if feature.dtype == "int16":
+        return tfds.features.Tensor(
+            shape=feature.shape, dtype=np.int16, encoding=tfds.features.Encoding.BYTES
+        )
     return tfds.features.Tensor(shape=feature.shape, dtype=np.dtype(feature.dtype).type)

@@ -17,7 +17,7 @@ from typing import Any
 from beam_preprocess import console, rejects
 from beam_preprocess.datasets import DATASETS, image_folder
 from pipelines import records
-from pipelines.readers import Rejected, image, points
+from pipelines.readers import Rejected, audio, image, points
 
 _SHOWN_PROBLEMS = 20
 
@@ -63,8 +63,8 @@ def problems(directory: str, info: records.DatasetInfo) -> Iterator[str]:
     """Everything in which a folder differs from its description, one line each.
 
     Compared are the shards' presence, size, hash and record counts, every record's fields, every
-    image by a full decode and every cloud's values, labels, the uniqueness of keys over all splits,
-    the statistics, and the list of rejects.
+    image by a full decode, every cloud's and sound's values, labels, the uniqueness of keys over
+    all splits, the statistics, and the list of rejects.
 
     Args:
       directory: the folder, local or of any scheme TensorFlow knows.
@@ -180,6 +180,8 @@ def _check_content(example: dict[str, Any], where: str) -> None:
     if "points" in example:
         cloud = example["points"]
         points.check(cloud, where, len(cloud), seed=0)
+    if "audio" in example:
+        audio.check(example["audio"], where)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The fields that every image or point-cloud classification experiment has, at the paper's values.
+"""The fields that every classification experiment has, at the paper's values.
 
 An experiment overwrites what differs. All fields exist, so that overrides on the command line can
 be checked against them.
@@ -112,6 +112,60 @@ def points(num_points: int, batch_size: int) -> ConfigDict:
                 "scale": (0.99, 1.01),
                 "rotate": False,
                 "translate": 0.0,
+            },
+        }
+    )
+
+
+def sounds(
+    sample_rate: int,
+    samples: int,
+    batch_size: int,
+    *,
+    mel: dict[str, Any] | None = None,
+    **audio: Any,
+) -> ConfigDict:
+    """``config.data`` for sound: raw samples, or a log-mel spectrogram where `mel` has fields.
+
+    Args:
+      sample_rate: of the records, in Hz.
+      samples: that the model hears of each.
+      batch_size: global, in training; evaluation takes twice as many.
+      mel: fields of ``data.audio.mel`` other than those below. window and hop are in samples, low,
+        high in Hz; mean, std and floor in dB.
+      audio: further fields of ``data.audio``: the gain in dB, up or down, and SpecAugment's masks.
+    """
+    fields = {
+        "gain_db": 0.0,
+        "time_masks": 0,
+        "time_mask_width": 0,
+        "frequency_masks": 0,
+        "frequency_mask_width": 0,
+    }
+    bands = {
+        "window": sample_rate // 20,
+        "hop": sample_rate // 50,
+        "bins": 64,
+        "low": 20.0,
+        "high": min(sample_rate / 2, 20_000.0),
+        "floor": -100.0,
+        "mean": -40.0,
+        "std": 30.0,
+    }
+    for name, unknown in (("", set(audio) - set(fields)), (".mel", set(mel or {}) - set(bands))):
+        if unknown:
+            raise ValueError(f"data.audio{name} has no field {sorted(unknown)}")
+    return ConfigDict(
+        {
+            **_splits(batch_size),
+            "modality": "audio",
+            "audio": {
+                "sample_rate": sample_rate,
+                "samples": samples,
+                "representation": "waveform" if mel is None else "mel",
+                **fields,
+                **audio,
+                "mel": {**bands, **(mel or {})},
             },
         }
     )

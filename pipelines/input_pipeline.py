@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pipelines import image, mixing, points
+from pipelines import audio, image, mixing, points
 from pipelines.records import DatasetInfo, Feature, Shard, parser
 
-MODALITIES = {"image": image, "points": points}
+MODALITIES = {"audio": audio, "image": image, "points": points}
 """`config.data.modality` -> the module that prepares it; its name is also the field's name."""
 
 # Shards read in turn, one record from each. A constant: the order of the stream depends on it.
@@ -64,7 +64,7 @@ def train_stream(
         hosts: number of hosts; host h reads every hosts-th shard from the h-th on.
 
     Returns:
-        A dataset of {"image": float32 `[b, H, W, C]`} or {"points": float32 `[b, n, 3]`} with
+        A dataset of {modality: float32 `[b, *module.shape]`}, such as "image" `[b, H, W, C]`, with
         "label": float32 `[b, num_classes]`, one-hot or mixed.
 
     Raises:
@@ -140,6 +140,7 @@ def eval_stream(
     replicas: int = 1,
     host: int = 0,
     hosts: int = 1,
+    shown: bool = False,
 ) -> tf.data.Dataset:
     """The finite evaluation stream of one host: each record of its shards once, in a fixed order.
 
@@ -152,6 +153,8 @@ def eval_stream(
         replicas: batches this host consumes in a step.
         host: index of this host.
         hosts: number of hosts.
+        shown: whether "shown" is added where the modality has it: what people look at instead of
+            the model's input, such as the samples behind a spectrogram.
 
     Returns:
         A dataset of `eval_batches(...)` batches, the same number on every host: the fields of
@@ -168,23 +171,22 @@ def eval_stream(
 
     def prepare(record: tf.Tensor) -> dict[str, tf.Tensor]:
         fields = parse(record)
-        return {
+        example = {
             data.modality: module.prepare_eval(fields[data.modality], cfg),
             "label": tf.one_hot(fields["label"], classes),
             "weight": tf.constant(1.0),
         }
+        if shown and hasattr(module, "shown"):
+            example["shown"] = module.shown(fields[data.modality], cfg)
+        return example
 
-    padding = tf.data.Dataset.from_tensors(
-        {
-            data.modality: tf.zeros(module.shape(cfg)),
-            "label": tf.zeros(classes),
-            "weight": tf.constant(0.0),
-        }
-    ).repeat(batches * replica_batch - records)
     stream = tf.data.TFRecordDataset(
         [os.path.join(directory, shard.name) for shard in shards], buffer_size=_READ_BYTES
     ).apply(tf.data.experimental.assert_cardinality(records))
-    return _batches(_map(stream, prepare).concatenate(padding), replica_batch)
+    prepared = _map(stream, prepare)
+    nothing = tf.nest.map_structure(lambda it: tf.zeros(it.shape, it.dtype), prepared.element_spec)
+    padding = tf.data.Dataset.from_tensors(nothing).repeat(batches * replica_batch - records)
+    return _batches(prepared.concatenate(padding), replica_batch)
 
 
 def eval_batches(
@@ -246,6 +248,12 @@ def _open(info: DatasetInfo, data: Any) -> tuple[Any, Callable[[tf.Tensor], dict
             "use a config that was made for it"
         )
     module.check(data[data.modality])
+    for name, value in info.properties.items():
+        if (asked := data[data.modality].get(name, value)) != value:
+            raise ValueError(
+                f"config.data.{data.modality}.{name}={asked}, the records of {info.name!r} have "
+                f"{value}: write them again with --{name}={asked}, or set the field to {value}"
+            )
     if data.get("mixing") is not None:
         mixing.check(data.mixing)
         if module is not image and mixing.records_per_example(data.mixing) > 1:

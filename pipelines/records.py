@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 DATASET_FILE = "dataset.json"
-_DTYPES = ("bytes", "int64", "float32")
+_LISTS = {  # Where a tf.train.Example keeps values of a dtype.
+    "bytes": "bytes_list",
+    "int64": "int64_list",
+    "float32": "float_list",
+    "int16": "bytes_list",
+}
 
 
 class DatasetError(ValueError):
@@ -32,7 +37,7 @@ class Feature:
     """Type of one field of a record.
 
     Attributes:
-      dtype: "bytes", "int64" or "float32".
+      dtype: "bytes", "int64", "float32", or "int16", which is stored as bytes, little end first.
       shape: `()` for a scalar; at most one dimension may be None (its size varies by record).
 
     Raises:
@@ -44,8 +49,8 @@ class Feature:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
-        if self.dtype not in _DTYPES:
-            raise ValueError(f"feature dtype {self.dtype!r} is not one of {', '.join(_DTYPES)}")
+        if self.dtype not in _LISTS:
+            raise ValueError(f"feature dtype {self.dtype!r} is not one of {', '.join(_LISTS)}")
         if self.shape.count(None) > 1:
             raise ValueError(f"feature shape {self.shape} has more than one None")
 
@@ -84,9 +89,11 @@ class DatasetInfo:
       splits: split name to split.
       rejects: reason to number of raw items left out.
       statistics: JSON values by split, such as class counts and image sizes.
+      properties: JSON values that hold for every record, such as the sample rate of its sound. A
+        config field of the same name must agree.
       command: the command that wrote the dataset.
-      fingerprint: hex SHA-256 over schema, name, features, labels, statistics and shards (not over
-        the command, paths or times); computed where left empty.
+      fingerprint: hex SHA-256 over schema, name, features, labels, statistics, properties and
+        shards (not over the command, paths or times); computed where left empty.
       schema_version: version of this contract.
     """
 
@@ -96,6 +103,7 @@ class DatasetInfo:
     splits: dict[str, Split]
     rejects: dict[str, int] = dataclasses.field(default_factory=dict)
     statistics: dict[str, Any] = dataclasses.field(default_factory=dict)
+    properties: dict[str, Any] = dataclasses.field(default_factory=dict)
     command: str = ""
     fingerprint: str = ""
     schema_version: int = SCHEMA_VERSION
@@ -107,7 +115,9 @@ class DatasetInfo:
     def compute_fingerprint(self) -> str:
         """Hex SHA-256 over everything that decides what a reader of the records sees."""
         content = self._as_dict()
-        identity = ("schema_version", "name", "features", "labels", "splits", "statistics")
+        identity = ["schema_version", "name", "features", "labels", "splits", "statistics"]
+        if self.properties:  # Without any, as before there were some.
+            identity.append("properties")
         canonical = json.dumps(
             {key: content[key] for key in identity}, sort_keys=True, separators=(",", ":")
         )
@@ -195,6 +205,7 @@ class DatasetInfo:
                 },
                 rejects=content["rejects"],
                 statistics=content["statistics"],
+                properties=content.get("properties", {}),
                 command=content["command"],
                 fingerprint=content["fingerprint"],
                 schema_version=version,
@@ -225,6 +236,7 @@ class DatasetInfo:
             },
             "rejects": self.rejects,
             "statistics": self.statistics,
+            "properties": self.properties,
             "command": self.command,
         }
 
@@ -254,8 +266,7 @@ def encode(example: Mapping[str, Any], features: Mapping[str, Feature]) -> bytes
     message = tf.train.Example()
     for name, feature in features.items():
         values = _flat_values(name, example[name], feature)
-        lists = {"bytes": "bytes_list", "int64": "int64_list", "float32": "float_list"}
-        getattr(message.features.feature[name], lists[feature.dtype]).value.extend(values)
+        getattr(message.features.feature[name], _LISTS[feature.dtype]).value.extend(values)
     # Without `deterministic` the order of a map's entries depends on insertion and hashing.
     return message.SerializeToString(deterministic=True)
 
@@ -272,11 +283,13 @@ def parser(features: Mapping[str, Feature]) -> Callable[[tf.Tensor], dict[str, t
     """
     import tensorflow as tf
 
-    dtypes = {"bytes": tf.string, "int64": tf.int64, "float32": tf.float32}
+    dtypes = {"bytes": tf.string, "int64": tf.int64, "float32": tf.float32, "int16": tf.string}
     spec = {}
     for name, feature in features.items():
         dtype = dtypes[feature.dtype]
-        if None in feature.shape:
+        if feature.dtype == "int16":
+            spec[name] = tf.io.FixedLenFeature((), dtype)
+        elif None in feature.shape:
             spec[name] = tf.io.FixedLenSequenceFeature((), dtype, allow_missing=True)
         else:
             spec[name] = tf.io.FixedLenFeature(feature.shape, dtype)
@@ -284,7 +297,9 @@ def parser(features: Mapping[str, Feature]) -> Callable[[tf.Tensor], dict[str, t
     def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         parsed = tf.io.parse_single_example(serialized, spec)
         for name, feature in features.items():
-            if None in feature.shape:
+            if feature.dtype == "int16":
+                parsed[name] = tf.io.decode_raw(parsed[name], tf.int16, little_endian=True)
+            if None in feature.shape or feature.dtype == "int16":
                 shape = [-1 if size is None else size for size in feature.shape]
                 parsed[name] = tf.ensure_shape(tf.reshape(parsed[name], shape), feature.shape)
         return parsed
@@ -317,7 +332,8 @@ def _flat_values(name: str, value: Any, feature: Feature) -> list[Any]:
     else:
         array = np.asarray(value)
         # Floats must be float32 already: rounding float64 is the caller's decision.
-        fits = array.dtype.kind in "iu" if feature.dtype == "int64" else array.dtype == np.float32
+        integers = feature.dtype == "int64"
+        fits = array.dtype.kind in "iu" if integers else array.dtype == feature.dtype
         if not fits:
             raise DatasetError(f"field {name!r} is {array.dtype}, declared as {feature.dtype}")
     fits = len(array.shape) == len(feature.shape) and all(
@@ -325,4 +341,6 @@ def _flat_values(name: str, value: Any, feature: Feature) -> list[Any]:
     )
     if not fits:
         raise DatasetError(f"field {name!r} has shape {array.shape}, declared as {feature.shape}")
+    if feature.dtype == "int16":
+        return [array.astype("<i2").tobytes()]
     return array.reshape(-1).tolist()

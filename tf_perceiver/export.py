@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from tf_perceiver import command_line  # First: it quiets TensorFlow before it is imported.
 
+import json
 import os
 import shutil
 import tempfile
@@ -21,6 +22,7 @@ import tensorflow as tf
 from absl import flags
 
 from pipelines.input_pipeline import MODALITIES
+from pipelines.readers import audio
 from pipelines.records import DatasetInfo, parser
 from tf_perceiver.serving import signatures, warmup
 from tf_perceiver.training import checkpoint
@@ -31,6 +33,11 @@ DATA = flags.DEFINE_string("data", None, "Records; by default those it was train
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Whether to replace a version that exists.")
 
 EXAMPLES = 8  # Examples of the evaluation split for warm-up and comparison.
+SENT = {  # From a record's field to what a client sends.
+    "audio": lambda waveform: (waveform / audio.FULL_SCALE).astype(np.float32),
+    "image": lambda encoded: np.asarray(encoded, object),
+    "points": np.asarray,
+}
 TOLERANCE = 1e-5  # Between the exported and the live model's probabilities.
 
 
@@ -69,11 +76,11 @@ def raw_examples(directory: str, split: str, modality: str, count: int) -> list[
     Args:
       directory: folder that beam_preprocess.run has written.
       split: name of the split.
-      modality: the records' field, "image" or "points".
+      modality: the records' field, such as "image".
       count: how many at most.
 
     Returns:
-      Scalars of bytes, or arrays float32 [n, 3].
+      Scalars of bytes, or arrays float32 [n, 3] or [n].
 
     Raises:
       ValueError: no such dataset, split or field, or no example in it.
@@ -94,7 +101,7 @@ def raw_examples(directory: str, split: str, modality: str, count: int) -> list[
     examples = [record[modality] for record in records.as_numpy_iterator()]
     if not examples:
         raise ValueError(f"split {split!r} of {directory} is empty; give other records by --data")
-    return [np.asarray(example, object if modality == "image" else None) for example in examples]
+    return [SENT[modality](example) for example in examples]
 
 
 def write(directory: Path, trained: checkpoint.Restored, examples: list[np.ndarray]) -> None:
@@ -106,7 +113,11 @@ def write(directory: Path, trained: checkpoint.Restored, examples: list[np.ndarr
     with tempfile.TemporaryDirectory() as scratch:
         labels = Path(scratch) / "labels.txt"
         labels.write_text("".join(f"{label}\n" for label in trained.info.labels), encoding="utf-8")
-        served = signatures.ServedModel(trained.model, trained.config, trained.info, labels)
+        properties = Path(scratch) / "properties.json"
+        properties.write_text(json.dumps(trained.info.properties) + "\n", encoding="utf-8")
+        served = signatures.ServedModel(
+            trained.model, trained.config, trained.info, labels, properties
+        )
         tf.saved_model.save(
             served, str(directory), signatures={"serving_default": served.serving_default}
         )
@@ -164,10 +175,11 @@ def publish(unfinished: Path, version: Path) -> None:
 def usage(version: Path, modality: str) -> str:
     """How to ask the exported model, as commands."""
     instance = {
+        "audio": "[0.01, -0.02, ...]",
         "image": """{"b64": "'$(base64 -w0 FILE.png)'"}""",
         "points": "[[0.1, 0.2, 0.3], ...]",
     }[modality]
-    file = {"image": "FILE.png", "points": "FILE.off"}[modality]
+    file = {"audio": "FILE.wav", "image": "FILE.png", "points": "FILE.off"}[modality]
     return "\n".join(
         [
             "Ask it here:",

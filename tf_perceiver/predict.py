@@ -12,14 +12,15 @@ from tf_perceiver import command_line  # First: it quiets TensorFlow before it i
 import dataclasses
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from pipelines.readers import Rejected, image, points
+from pipelines.readers import Rejected, audio, image, points
 from tf_perceiver.serving import signatures
 
 MODEL = flags.DEFINE_string("model", None, "A version of an export, or the folder of versions.")
@@ -32,8 +33,8 @@ BATCH_SIZE = 32
 MAX_POINTS = 10_000
 SEED = 0
 
-SUFFIXES = {"image": image.SUFFIXES, "points": points.SUFFIXES}
-KINDS = {"image": "an image", "points": "a point cloud"}
+SUFFIXES = {"audio": audio.SUFFIXES, "image": image.SUFFIXES, "points": points.SUFFIXES}
+KINDS = {"audio": "a sound", "image": "an image", "points": "a point cloud"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,13 +43,15 @@ class Model:
 
     Attributes:
       serve: the signature `serving_default`.
-      modality: "image" or "points".
+      modality: "audio", "image" or "points".
       labels: class names in the order of the probabilities.
+      properties: what every raw example must have, such as {"sample_rate": 16000}.
     """
 
     serve: tf.types.experimental.ConcreteFunction
     modality: str
     labels: list[str]
+    properties: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def probabilities(self, examples: list[np.ndarray]) -> np.ndarray:
         """Answers raw examples of one shape: float32 [B, classes]."""
@@ -120,13 +123,15 @@ def load(directory: Path) -> Model:
         serve = tf.saved_model.load(str(version)).signatures["serving_default"]
         (name,) = serve.structured_input_signature[1]
         (modality,) = (key for key, spec in signatures.INPUTS.items() if spec.name == name)
-        labels = (version / "assets" / "labels.txt").read_text(encoding="utf-8").split("\n")[:-1]
+        assets = version / "assets"
+        labels = (assets / "labels.txt").read_text(encoding="utf-8").split("\n")[:-1]
+        properties = json.loads((assets / "properties.json").read_text(encoding="utf-8"))
     except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
             f"--model={version} isn't a model of tf_perceiver.export, or is damaged ({reason})"
         ) from error
-    return Model(serve, modality, labels)
+    return Model(serve, modality, labels, properties)
 
 
 def answers(model: Model, files: Iterable[str]) -> Iterator[Answer]:
@@ -134,7 +139,7 @@ def answers(model: Model, files: Iterable[str]) -> Iterator[Answer]:
     waiting: list[tuple[str, np.ndarray]] = []
     for file in files:
         try:
-            example = read(file, model.modality)
+            example = read(file, model)
         except ValueError as error:
             yield from _answer(model, waiting)
             waiting = []
@@ -147,33 +152,53 @@ def answers(model: Model, files: Iterable[str]) -> Iterator[Answer]:
     yield from _answer(model, waiting)
 
 
-def read(file: str, modality: str) -> np.ndarray:
+def read(file: str, model: Model) -> np.ndarray:
     """Reads and checks one raw file.
 
     Args:
       file: its path.
-      modality: what the model takes, "image" or "points".
+      model: that it is for.
 
     Returns:
-      A scalar of image bytes that TensorFlow decodes, or points float32 [n, 3].
+      A scalar of image bytes that TensorFlow decodes, points float32 [n, 3], or a sound's samples
+      float32 [n] at the model's rate.
 
     Raises:
       ValueError: it can't be read, or is of another modality; one line that names it.
     """
     suffix = Path(file).suffix.lower()
     for other, suffixes in SUFFIXES.items():
-        if other != modality and suffix in suffixes:
-            raise ValueError(f"{file} is {KINDS[other]}, the model takes {KINDS[modality]}")
+        if suffix in suffixes - SUFFIXES[model.modality]:
+            raise ValueError(f"{file} is {KINDS[other]}, the model takes {KINDS[model.modality]}")
     try:
         content = Path(file).read_bytes()
     except OSError as error:
         raise ValueError(f"{file} can't be read: {error.strerror}") from error
     try:
-        if modality == "image":
-            return np.array(image.check(content, file), object)
-        return points.read(content, file, MAX_POINTS, SEED)
+        return READERS[model.modality](content, file, model.properties)
     except Rejected as error:
         raise ValueError(error.detail) from error
+
+
+def read_sound(content: bytes, file: str, properties: Mapping[str, Any]) -> np.ndarray:
+    """A sound of any format and rate, float32 [n] in [-1, 1] at the model's rate."""
+    waveform = audio.read(content, file, properties["sample_rate"])
+    return (waveform / audio.FULL_SCALE).astype(np.float32)
+
+
+def read_image(content: bytes, file: str, properties: Mapping[str, Any]) -> np.ndarray:
+    """An image's bytes as TensorFlow decodes them, a scalar."""
+    del properties
+    return np.array(image.check(content, file), object)
+
+
+def read_points(content: bytes, file: str, properties: Mapping[str, Any]) -> np.ndarray:
+    """Points of a cloud or of a mesh's surface, float32 [n, 3]."""
+    del properties
+    return points.read(content, file, MAX_POINTS, SEED)
+
+
+READERS = {"audio": read_sound, "image": read_image, "points": read_points}
 
 
 def describe(answer: Answer, labels: list[str], top_k: int, as_json: bool) -> str:

@@ -191,6 +191,7 @@ def main(argv: list[str]) -> int | None:
             data,
             split=data.eval_split,
             replica_batch=data.eval_batch_size,
+            shown=True,
         ),
         step=total_steps,
     )

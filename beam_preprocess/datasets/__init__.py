@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from beam_preprocess.datasets import digits, image_folder, modelnet40
+from beam_preprocess.datasets import (
+    digits,
+    esc50,
+    fsdd,
+    image_folder,
+    modelnet40,
+    sound_folder,
+    speech_commands,
+)
 from beam_preprocess.datasets.dataset import Dataset
 
 DATASETS: dict[str, Dataset] = {
     "digits": digits.DATASET,
+    "esc50": esc50.DATASET,
+    "fsdd": fsdd.DATASET,
     "image_folder": image_folder.DATASET,
     "modelnet40": modelnet40.DATASET,
+    "sound_folder": sound_folder.DATASET,
+    "speech_commands": speech_commands.DATASET,
 }

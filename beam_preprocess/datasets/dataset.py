@@ -7,20 +7,28 @@ from collections.abc import Callable
 from typing import Any
 
 from beam_preprocess.manifest import Item, Listing
+from pipelines.readers.audio import RATES
+from pipelines.readers.points import MIN_POINTS
 from pipelines.records import Feature
+
+
+def _option(default: int, help: str, low: int, high: int | None = None) -> Any:
+    return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high})
 
 
 @dataclasses.dataclass(frozen=True)
 class ReadOptions:
-    """Options that decide what a raw item becomes.
+    """Options that decide what a raw item becomes, or which split it belongs to.
 
-    Attributes:
-      seed: of every random choice, combined with the item's key.
-      num_points: points sampled from a mesh; upper limit for a cloud.
+    Each is a flag of the command, with its help and limits here; a dataset names those it has.
     """
 
-    seed: int = 0
-    num_points: int = 2048
+    seed: int = _option(0, "of sampled points, combined with the item's key", 0)
+    num_points: int = _option(
+        2048, "points sampled from a mesh, and upper limit for a cloud", MIN_POINTS
+    )
+    sample_rate: int = _option(48_000, "Hz that sound is resampled to", *RATES)
+    test_fold: int = _option(5, "fold that is the test split; the others are training", 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +39,12 @@ class Dataset:
       summary: one line for `--help`.
       layouts: the folder layouts that are read, one a line, for `--help` and messages.
       features: fields of a record.
-      list_items: input folder to listing; cheap, looks into no item.
+      list_items: (input folder, options) to listing; cheap, looks into no item.
         Raises InputError where the folder has none of the layouts.
       read_item: (input folder, item, options) to the item's fields except `label` and `key`.
         Raises pipelines.readers.Rejected for an item that cannot be used.
+      options: names of the `ReadOptions` that it has.
+      properties: options to what all records have in common, for `dataset.json`.
       measure: fields to whole numbers whose minimum, maximum and mean go into the statistics.
       default_splits: value of `--splits` where the flag is left out; None: the data's own.
       write_raw: writes the raw data into a folder that is missing or empty; None: cannot.
@@ -43,9 +53,11 @@ class Dataset:
     summary: str
     layouts: tuple[str, ...]
     features: dict[str, Feature]
-    list_items: Callable[[str], Listing]
+    list_items: Callable[[str, ReadOptions], Listing]
     read_item: Callable[[str, Item, ReadOptions], dict[str, Any]]
     measure: Callable[[dict[str, Any]], dict[str, int]]
+    options: tuple[str, ...] = ()
+    properties: Callable[[ReadOptions], dict[str, Any]] = lambda options: {}
     default_splits: str | None = None
     write_raw: Callable[[str], None] | None = None
 

@@ -18,7 +18,7 @@ FEATURES = {
 ANNOTATIONS = "val/val_annotations.txt"
 
 
-def list_items(root: str) -> manifest.Listing:
+def list_items(root: str, options: ReadOptions) -> manifest.Listing:
     """Lists the images of an input folder.
 
     Tiny ImageNet as it comes is read too: `train/CLASS/images/FILE`, `val/images/FILE` with
@@ -26,10 +26,12 @@ def list_items(root: str) -> manifest.Listing:
 
     Args:
       root: input folder.
+      options: none counts here.
 
     Raises:
       InputError: none of the layouts; no line for an image in the annotations.
     """
+    del options  # Images are listed as they are.
     files = manifest.list_files(root)
     if ANNOTATIONS not in files:
         return manifest.tree_items(files, image.SUFFIXES, "images", root)

@@ -26,12 +26,13 @@ PACK_SUFFIXES = frozenset({".npz", ".h5", ".hdf5"})
 SHAPE_NAMES = ("shape_names.txt", "modelnet40_shape_names.txt")
 
 
-def list_items(root: str) -> manifest.Listing:
+def list_items(root: str, options: ReadOptions) -> manifest.Listing:
     """Lists the shapes of an input folder: of packs at its top where it has any, else of its tree.
 
     Raises:
       InputError: none of the layouts, packs or trees of two kinds, a pack without labels.
     """
+    del options  # They count once a shape is read.
     files = manifest.list_files(root)
     packs = [path for path in files if "/" not in path and _suffix(path) in PACK_SUFFIXES]
     if packs:
@@ -165,6 +166,7 @@ DATASET = Dataset(
         "*train*.h5, *test*.h5: data [n, m, 3], label [n]; shape_names.txt beside",
     ),
     features=FEATURES,
+    options=("seed", "num_points"),
     list_items=list_items,
     read_item=read_item,
     measure=measure,

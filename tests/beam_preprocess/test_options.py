@@ -6,6 +6,8 @@ import pytest
 from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
 from beam_preprocess import options
+from beam_preprocess.datasets import DATASETS
+from beam_preprocess.datasets.dataset import ReadOptions
 from beam_preprocess.manifest import InputError
 
 NEEDED = ["--dataset=digits", "--input=a", "--output=b"]
@@ -13,7 +15,8 @@ NEEDED = ["--dataset=digits", "--input=a", "--output=b"]
 
 def test_our_flags_and_beams_are_told_apart():
     flags = options.parse([*NEEDED, "--shards", "3", "--direct_num_workers=2", "--overwrite"])
-    assert (flags.dataset, flags.shards, flags.overwrite, flags.seed) == ("digits", 3, True, 0)
+    assert (flags.dataset, flags.shards, flags.overwrite) == ("digits", 3, True)
+    assert flags.reading == ReadOptions()
     assert flags.max_reject_fraction == 0.001
     assert flags.beam == ("--direct_num_workers=2",)
     parsed = options.beam_options(flags.beam)
@@ -39,6 +42,9 @@ def test_local_jobs_do_not_look_for_another_runner(flags):
         ([*NEEDED, "--max_reject_fraction=1.5"], "must be 0 to 1"),
         ([*NEEDED, "--max_reject_fraction=nan"], "must be 0 to 1"),
         ([*NEEDED, "--num_points=3"], "--num_points=3: must be at least 16"),
+        ([*NEEDED, "--sample_rate=1000000"], "--sample_rate=1000000: must be at most 768000"),
+        ([*NEEDED, "--num_points=32"], "--num_points: digits has no such option; .* it has none"),
+        (["--help-dataset=fsd"], r"--help-dataset=fsd: did you mean fsdd\?"),
         (["--dataset=digits", "--input=a", "--output=a/b"], "lies inside --input"),
         (["--dataset=digits", "--input=a", "--output=./a"], "lies inside --input"),
     ],
@@ -78,3 +84,30 @@ def test_help_shows_datasets_and_layouts(capsys):
         "val_annotations.txt",
     ):
         assert text in shown
+
+
+def test_a_dataset_says_all_about_itself_without_other_flags(capsys):
+    with pytest.raises(SystemExit) as caught:
+        options.parse(["--help-dataset", "esc50"])
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    for text in ("meta/esc50.csv", "--sample_rate=N", "--test_fold=N", "audio: int16 [any]"):
+        assert text in shown
+    assert "--num_points" not in shown
+
+
+def test_the_list_of_datasets_has_all_of_them(capsys):
+    with pytest.raises(SystemExit):
+        options.parse(["--help-dataset"])
+    shown = capsys.readouterr().out
+    assert [line.partition(":")[0] for line in shown.splitlines()] == list(DATASETS)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_options_reach_the_reader(name):
+    given = {"seed": 7, "num_points": 99, "sample_rate": 8_000, "test_fold": 2}
+    has = {option: given[option] for option in DATASETS[name].options}
+    flags = options.parse(
+        [f"--dataset={name}", "--input=a", "--output=b"] + [f"--{k}={v}" for k, v in has.items()]
+    )
+    assert flags.reading == ReadOptions(**has)

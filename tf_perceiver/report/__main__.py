@@ -38,6 +38,7 @@ def main(argv: list[str]) -> None:
             config.data,
             split=config.data.eval_split,
             replica_batch=config.data.eval_batch_size,
+            shown=True,
         ),
         step=trained.step,
     )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # By modality the one input of `serving_default`, as a client sends it. A name that ends in `_bytes`
 # makes TensorFlow Serving's REST interface accept {"b64": ...}.
 INPUTS = {
+    "audio": tf.TensorSpec([None, None], tf.float32, name="waveform"),
     "image": tf.TensorSpec([None], tf.string, name="image_bytes"),
     "points": tf.TensorSpec([None, None, 3], tf.float32, name="points"),
 }
@@ -36,15 +37,23 @@ class ServedModel(tf.Module):
     Attributes:
       weights: the model's variables.
       labels_file: one label a line, in the order of `probabilities`; saved as `assets/labels.txt`.
+      properties_file: what every raw example must have, as JSON, such as {"sample_rate": 16000};
+        saved as `assets/properties.json`.
       serving_default: the function of the signature.
     """
 
     def __init__(
-        self, model: tf.keras.Model, config: Any, info: DatasetInfo, labels_file: Path
+        self,
+        model: tf.keras.Model,
+        config: Any,
+        info: DatasetInfo,
+        labels_file: Path,
+        properties_file: Path,
     ) -> None:
         super().__init__(name="served_model")
         self.weights = list(model.variables)
         self.labels_file = tf.saved_model.Asset(str(labels_file))
+        self.properties_file = tf.saved_model.Asset(str(properties_file))
         self.serving_default = serving_function(model, config, info)
 
 
@@ -53,10 +62,10 @@ def serving_function(
 ) -> tf.types.experimental.GenericFunction:
     """Raw examples in, probabilities and labels out.
 
-    The function takes `image_bytes`, string [B], for images, and `points`, float32 [B, n, 3], for
-    points: any B, 0 included, and any n >= 1. It returns `probabilities`, float32 [B, classes],
-    `label`, string [B], the name of the most probable class, and `score`, float32 [B], its
-    probability.
+    The function takes `image_bytes`, string [B], for images, `points`, float32 [B, n, 3], for
+    points, and `waveform`, float32 [B, n] in [-1, 1] at the records' sample rate, for sound: any B,
+    0 included, and any n >= 1. It returns `probabilities`, float32 [B, classes], `label`, string
+    [B], the name of the most probable class, and `score`, float32 [B], its probability.
 
     Args:
       model: called as `model({modality: batch}, training=False)` -> logits [B, classes].

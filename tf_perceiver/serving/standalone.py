@@ -56,10 +56,10 @@ def predict(model: pathlib.Path, files: Sequence[str]) -> Iterator[dict[str, Any
     Args:
       model: a SavedModel or the folder of its versions.
       files: encoded images for a model of `image_bytes`; `.npy` files, float32 [n, 3], for one of
-        `points`.
+        `points`; WAV files of 16 bits at the model's rate for one of `waveform`.
 
     Raises:
-      ValueError: no SavedModel there.
+      ValueError: no SavedModel there; a sound of another kind or rate.
       OSError: a file can't be read.
     """
     folder = version_folder(model)
@@ -73,14 +73,29 @@ def predict(model: pathlib.Path, files: Sequence[str]) -> Iterator[dict[str, Any
     loaded = tf.saved_model.load(str(folder))
     serving = loaded.signatures["serving_default"]
     ((name, spec),) = serving.structured_input_signature[1].items()
-    encoded = spec.dtype == tf.string
-    size = BATCH if encoded else 1  # clouds of different sizes don't stack
+    properties = json.loads((folder / "assets" / "properties.json").read_text())
+
+    def read(file: str) -> Any:
+        if name == "points":
+            return np.load(file).astype(np.float32)
+        content = pathlib.Path(file).read_bytes()
+        if name == "image_bytes":
+            return content
+        try:
+            channels, rate = tf.audio.decode_wav(content)
+        except tf.errors.InvalidArgumentError as error:
+            raise ValueError(f"{file}: no WAV of 16 bits ({error.message[:80]})") from None
+        if rate != properties["sample_rate"]:
+            raise ValueError(
+                f"{file} has {int(rate)} samples a second, the model takes "
+                f"{properties['sample_rate']}; resample it first"
+            )
+        return tf.reduce_mean(channels, axis=1)
+
+    size = BATCH if spec.dtype == tf.string else 1  # clouds of different sizes don't stack
     for start in range(0, len(files), size):
         names = files[start : start + size]
-        if encoded:
-            batch = tf.constant([pathlib.Path(file).read_bytes() for file in names])
-        else:
-            batch = tf.constant([np.load(file).astype(np.float32) for file in names])
+        batch = tf.constant([read(file) for file in names])
         answer = serving(**{name: batch})
         for file, label, score in zip(names, answer["label"], answer["score"], strict=True):
             yield {"file": file, "label": label.numpy().decode(), "score": round(float(score), 4)}
@@ -91,7 +106,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--alone", action="store_true", help="fail where we can be imported")
     parser.add_argument("model", type=pathlib.Path, help="SavedModel or folder of its versions")
-    parser.add_argument("files", nargs="+", help="raw image files, or .npy point clouds")
+    parser.add_argument("files", nargs="+", help="images, .npy clouds, or WAV files")
     arguments = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore", category=FutureWarning, module="google")

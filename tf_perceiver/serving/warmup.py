@@ -21,7 +21,7 @@ def write(saved_model_dir: Path, input_name: str, batches: Iterable[np.ndarray])
     Args:
       saved_model_dir: the version folder.
       input_name: of the signature, such as "image_bytes".
-      batches: raw examples: arrays of bytes [B], or float32 [B, n, 3].
+      batches: raw examples: arrays of bytes [B], or float32 [B, n, 3] or [B, n].
 
     Returns:
       The file.

@@ -41,7 +41,7 @@ def tiny_imagenet(root) -> None:
 
 def test_tiny_imagenet_as_it_comes(tmp_path):
     tiny_imagenet(tmp_path)
-    listing = image_folder.list_items(str(tmp_path))
+    listing = image_folder.list_items(str(tmp_path), ReadOptions())
     assert sorted((item.key, item.path, item.label, item.split) for item in listing.items) == [
         (path, path, label, split)
         for path, label, split in [
@@ -65,7 +65,7 @@ def test_bad_annotations_are_named(tmp_path, annotations, message):
     tiny_imagenet(tmp_path)
     write(tmp_path / "val/val_annotations.txt", annotations)
     with pytest.raises(InputError, match=message):
-        image_folder.list_items(str(tmp_path))
+        image_folder.list_items(str(tmp_path), ReadOptions())
 
 
 def read(tmp_path, data: bytes):

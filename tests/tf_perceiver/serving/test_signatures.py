@@ -99,7 +99,9 @@ def saved_images(tmp_path_factory):
     model, folder = build(config), tmp_path_factory.mktemp("saved")
     labels = folder / "labels.txt"
     labels.write_text("ant\nbee\ncat\n")
-    served = signatures.ServedModel(model, config, INFO, labels)
+    properties = folder / "properties.json"
+    properties.write_text("{}\n")
+    served = signatures.ServedModel(model, config, INFO, labels, properties)
     tf.saved_model.save(
         served, str(folder / "1"), signatures={"serving_default": served.serving_default}
     )
@@ -176,7 +178,7 @@ def test_points_of_any_number_are_answered_as_in_evaluation(count, size):
 def test_a_modality_that_cannot_be_served_is_named():
     config = points_config()
     config.data.modality = "smell"
-    with pytest.raises(ValueError, match="data.modality='smell' can't be served; choose image or"):
+    with pytest.raises(ValueError, match="data.modality='smell' can't be served; choose audio or"):
         signatures.serving_function(lambda batch, training: batch, config, INFO)
 
 

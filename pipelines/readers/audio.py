@@ -1,0 +1,252 @@
+"""Sound: files of any container and codec to a checked mono waveform at one rate.
+
+WAV, FLAC, Ogg Vorbis, AIFF and AU are read by libsndfile, which is exact about their lengths;
+everything else, MP3 inside WAV and the sound of videos among it, by FFmpeg through PyAV.
+(libsndfile loses the last sixth of some MP3 files of 11,025 Hz, and keeps Opus's pre-skip.)
+soxr resamples.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator
+
+import numpy as np
+
+from pipelines.readers import Rejected
+
+# Extensions by which sound files are found; what is inside decides how they are read.
+SUFFIXES = frozenset(
+    {".aac", ".aif", ".aifc", ".aiff", ".au", ".avi", ".caf", ".flac", ".m4a", ".mka", ".mkv"}
+    | {".mov", ".mp3", ".mp4", ".mpeg", ".mpg", ".oga", ".ogg", ".opus", ".snd", ".wav", ".weba"}
+    | {".webm", ".wma"}
+)
+FULL_SCALE = 32768  # int16 of a sample of 1.0, as in WAV files and in tf.audio.decode_wav.
+MAX_SECONDS = 600  # Of one clip: 58 MB at 48 kHz. What is longer is a recording to be cut first.
+RATES = (1_000, 768_000)  # Hz; anything outside is a damaged header.
+# Of files of floats. Filters overshoot full scale by a little and are clipped; whole numbers that
+# were stored as floats would become a square wave.
+MAX_PEAK = 8.0
+
+_PIECE = 65_536  # Samples read at once.
+_SNDFILE_MAGIC = (b"RIFF", b"fLaC", b"OggS", b"FORM", b".snd")
+# By the first four bytes: byte order, the chunk that holds the samples.
+_CHUNKS = {b"RIFF": ("<4sI", b"data"), b"FORM": (">4sI", b"SSND")}
+_MPEG_TAGS = (0x50, 0x55)  # WAVE_FORMAT_MPEG and WAVE_FORMAT_MPEGLAYER3.
+_UNKNOWN_SIZE = 0xFFFFFF00  # Samples of streamed files have such a size, or 0.
+# A page of Ogg: the header's sixth byte has a bit for the last page, its last byte is the number of
+# lengths that follow, then come the data.
+_PAGE_HEADER, _LAST_PAGE = 27, 4
+_LACKING_SECONDS = 0.25  # A container's own length is rounded to packets; a cut file lacks more.
+
+
+def read(data: bytes, name: str, sample_rate: int) -> np.ndarray:
+    """Decodes a sound, mixes its channels to one and resamples it.
+
+    Args:
+      data: content of the file.
+      name: file name, for the message.
+      sample_rate: of the result, in Hz.
+
+    Returns:
+      int16 `[n]`, n >= 1; full scale is 32,768.
+
+    Raises:
+      Rejected: an empty file, no sound in it, a corrupt or cut one, no samples, NaN or infinity, a
+        peak above `MAX_PEAK`, a rate outside `RATES`, more than `MAX_SECONDS`.
+    """
+    waveform, rate = decode(data, name)
+    if rate != sample_rate:
+        import soxr
+
+        waveform = soxr.resample(waveform, rate, sample_rate)
+        if not len(waveform):
+            raise Rejected("no-samples", f"{name}: too short for a sample at {sample_rate} Hz")
+    # soxr's own conversion to int16 would add random dither: other bytes every time.
+    scaled = np.rint(waveform * FULL_SCALE)
+    return np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+
+
+def decode(data: bytes, name: str) -> tuple[np.ndarray, int]:
+    """Decodes a sound and mixes its channels to one, the mean of them.
+
+    Args:
+      data: content of the file.
+      name: file name, for the message.
+
+    Returns:
+      float32 `[n]`, n >= 1, full scale being 1, and its own rate in Hz.
+
+    Raises:
+      Rejected: as `read`.
+    """
+    if not data:
+        raise Rejected("empty-file", f"{name} has no bytes")
+    _check_end(data, name)
+    decoded = None
+    if data.startswith(_SNDFILE_MAGIC) and not _is_mpeg(data) and b"OpusHead" not in data[:256]:
+        decoded = _by_sndfile(data, name)
+    waveform, rate = _by_ffmpeg(data, name) if decoded is None else decoded
+    if not len(waveform):
+        raise Rejected("no-samples", f"{name}: its sound is empty")
+    if not RATES[0] <= rate <= RATES[1]:
+        raise Rejected("odd-rate", f"{name} has {rate} samples a second")
+    if not np.isfinite(waveform).all():
+        raise Rejected("not-finite", f"{name} holds NaN or infinity")
+    if (peak := float(np.abs(waveform).max())) > MAX_PEAK:
+        raise Rejected("out-of-range", f"{name}: its peak is {peak:g}, floats should stay in ±1")
+    return waveform, rate
+
+
+def check(waveform: np.ndarray, name: str) -> np.ndarray:
+    """Checks a waveform of a record.
+
+    Raises:
+      Rejected: not int16 `[n]` with n >= 1.
+    """
+    if waveform.dtype != np.int16 or waveform.ndim != 1 or not len(waveform):
+        raise Rejected("no-samples", f"{name}: {waveform.dtype} array of shape {waveform.shape}")
+    return waveform
+
+
+def _check_end(data: bytes, name: str) -> None:
+    """Looks for what decoders pass over in silence: a file that ends before its samples do.
+
+    Raises:
+      Rejected: it does.
+    """
+    if data[:4] == b".snd":
+        start, size = struct.unpack_from(">2I", data.ljust(12, b"\0"), 4)
+        have = len(data) - start
+    else:
+        place, size = _chunk(data, _CHUNKS[data[:4]][1]) if data[:4] in _CHUNKS else (0, 0)
+        have = len(data) - place
+    if have < size < _UNKNOWN_SIZE:
+        raise Rejected(
+            "truncated-sound", f"{name} has {max(have, 0):,} of {size:,} bytes of samples"
+        )
+    if data[:4] == b"OggS":
+        page = data[data.rindex(b"OggS") :].ljust(_PAGE_HEADER)  # Blanks are no whole page.
+        lengths = page[_PAGE_HEADER : _PAGE_HEADER + page[_PAGE_HEADER - 1]]
+        whole = len(page) >= _PAGE_HEADER + page[_PAGE_HEADER - 1] + sum(lengths)
+        if not (whole and page[5] & _LAST_PAGE):
+            raise Rejected("truncated-sound", f"{name}: its last page is missing")
+
+
+def _is_mpeg(data: bytes) -> bool:
+    """Whether a WAV file holds MPEG audio."""
+    if data[:4] != b"RIFF":
+        return False
+    place, size = _chunk(data, b"fmt ")
+    return size >= 2 and int.from_bytes(data[place : place + 2], "little") in _MPEG_TAGS
+
+
+def _chunk(data: bytes, wanted: bytes) -> tuple[int, int]:
+    """Where a RIFF or AIFF file's chunk of that name begins, and its size; (0, 0) without one."""
+    layout, place = _CHUNKS[data[:4]][0], 12
+    while place + 8 <= len(data):
+        kind, size = struct.unpack_from(layout, data, place)
+        place += 8
+        if kind == wanted:
+            return place, size
+        place += size + size % 2
+    return 0, 0
+
+
+def _by_sndfile(data: bytes, name: str) -> tuple[np.ndarray, int] | None:
+    """Waveform and rate; None where libsndfile doesn't know what is inside, or finds no sample.
+
+    Raises:
+      Rejected: damaged or cut, or too long.
+    """
+    import soundfile
+
+    try:
+        file = soundfile.SoundFile(io.BytesIO(data))
+    except soundfile.LibsndfileError:
+        return None
+    with file:
+        pieces = _Pieces(name, file.samplerate)
+        try:
+            while len(piece := file.read(_PIECE, dtype="float32", always_2d=True)):
+                pieces.add(piece.mean(axis=1))
+        except soundfile.LibsndfileError as error:
+            raise Rejected("corrupt-sound", f"{name}: {error.error_string}") from None
+        expected = file.frames
+    waveform = pieces.joined()
+    if not len(waveform):
+        return None
+    if len(waveform) < expected < 2**62:  # Streamed FLAC says nothing, read as the largest number.
+        raise Rejected(
+            "truncated-sound", f"{name}: {len(waveform):,} of {expected:,} samples can be decoded"
+        )
+    return waveform, file.samplerate
+
+
+def _by_ffmpeg(data: bytes, name: str) -> tuple[np.ndarray, int]:
+    """Waveform and rate of a file's first sound.
+
+    Raises:
+      Rejected: no media file, no sound in it, damaged or cut, or too long.
+    """
+    import av
+
+    try:
+        with av.open(io.BytesIO(data)) as container:
+            if not container.streams.audio:
+                raise Rejected("no-sound", f"{name} has no audio track")
+            stream = container.streams.audio[0]
+            pieces, rate = None, 0
+            for frame in _float_frames(container, stream):
+                if pieces is None:
+                    pieces, rate = _Pieces(name, frame.sample_rate), frame.sample_rate
+                pieces.add(frame.to_ndarray().mean(axis=0))
+            waveform = np.zeros(0, np.float32) if pieces is None else pieces.joined()
+            seconds = None
+            if stream.duration is not None:
+                seconds = float(stream.duration * stream.time_base)
+            elif container.duration is not None and len(container.streams) == 1:
+                seconds = container.duration / av.time_base
+    except Rejected:
+        raise
+    except (av.FFmpegError, ValueError) as error:  # ValueError: a rate that changes on the way.
+        detail = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+        raise Rejected("corrupt-sound", f"{name}: {detail}") from None
+    if rate and seconds is not None and len(waveform) / rate < seconds - _LACKING_SECONDS:
+        raise Rejected(
+            "truncated-sound", f"{name} has {len(waveform) / rate:.2f} of {seconds:.2f} s"
+        )
+    return waveform, rate or RATES[0]
+
+
+def _float_frames(container: object, stream: object) -> Iterator[object]:
+    """The stream's frames as planar floats, channels and rate as they are."""
+    import av
+
+    converter = av.AudioResampler(format="fltp")
+    for frame in container.decode(stream):
+        yield from converter.resample(frame)
+    yield from converter.resample(None)
+
+
+class _Pieces:
+    """Collects a waveform and gives up where it gets too long."""
+
+    def __init__(self, name: str, rate: int) -> None:
+        self._name, self._rate = name, rate
+        self._pieces: list[np.ndarray] = []
+        self._samples = 0
+
+    def add(self, piece: np.ndarray) -> None:
+        """Appends samples, float32 `[n]`."""
+        self._pieces.append(piece)
+        self._samples += len(piece)
+        if self._samples > MAX_SECONDS * max(self._rate, RATES[0]):
+            raise Rejected(
+                "too-long", f"{self._name} has more than {MAX_SECONDS} s; cut it into clips"
+            )
+
+    def joined(self) -> np.ndarray:
+        """All of it, float32 `[n]`."""
+        return np.concatenate([np.zeros(0, np.float32), *self._pieces])
