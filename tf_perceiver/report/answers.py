@@ -63,7 +63,8 @@ def answers(
     Args:
       model: called as `model({modality: batch}, training=False)` -> logits [B, classes].
       batches: `pipelines.input_pipeline.eval_stream`, or anything like it: {modality: [B, ...],
-        "label": one-hot [B, classes], "weight": [B], 0 for padding}.
+        "label": one-hot [B, classes], "weight": [B], 0 for padding}; "shown", where there is one,
+        is what people look at instead of the model's input.
       data: `config.data`.
       labels: class names.
       count: how many right and how many wrong examples to keep at most.
@@ -89,8 +90,8 @@ def answers(
             score, truth_score = (float(probabilities[i, label]) for label in (guess, truth))
             if album.wants(truth, guess, score):
                 array = inputs[i].copy()  # A view would keep the whole batch alive.
-                shown = picture(array, data)
-                sample = Sample(shown, array, labels[truth], labels[guess], score, truth_score)
+                seen = np.array(batch["shown"][i]) if "shown" in batch else picture(array, data)
+                sample = Sample(seen, array, labels[truth], labels[guess], score, truth_score)
                 album.add(truth, sample)
     if not confusion.sum():
         raise ValueError("there is no example to report on: the evaluation split is empty")
@@ -150,11 +151,11 @@ def picture(array: np.ndarray, data: Mapping[str, Any]) -> np.ndarray:
     """Turns a model's input back into what people look at.
 
     Args:
-      array: normalised image float32 [H, W, C], or points float32 [n, 3].
+      array: normalised image float32 [H, W, C], points float32 [n, 3], or samples float32 [n].
       data: `config.data`, whose mean and standard deviation the image was normalised with.
 
     Returns:
-      The image with values in [0, 1], or the points as they are.
+      The image with values in [0, 1], or the others as they are.
     """
     if data["modality"] != "image":
         return array.copy()
@@ -164,7 +165,7 @@ def picture(array: np.ndarray, data: Mapping[str, Any]) -> np.ndarray:
 
 def attention_maps(
     model: Any, modality: str, inputs: list[np.ndarray], latents: int
-) -> tuple[list[np.ndarray], list[int], tuple[int, int] | None]:
+) -> tuple[list[np.ndarray], list[int], tuple[int, ...] | None]:
     """The first cross-attend's attention, the mean over its heads, on a few examples.
 
     One example at a time: for 50,176 pixels and 512 latents a single map takes 100 MB a head.
@@ -177,7 +178,7 @@ def attention_maps(
 
     Returns:
       For each example float32 [1 + latents, M], the mean over all latents and then the chosen ones;
-      the chosen latents' indices; (rows, columns) that M enumerates, or None for points.
+      the chosen latents' indices; the grid that M enumerates, or None for points.
     """
     maps, chosen, grid = [], None, None
     for array in inputs:

@@ -36,8 +36,8 @@ def write_report(
       config: the run's config: a ConfigDict or the like of it as plain dicts.
       info: the dataset's description.
       metrics_file: `metrics.jsonl`; without it (a model trained elsewhere) there are no curves.
-      eval_batches: {"image": float32 [B, H, W, C]} or {"points": float32 [B, n, 3]} with "label",
-        one-hot [B, classes], and "weight" [B], 0 for padding.
+      eval_batches: {modality: float32 [B, ...]} with "label", one-hot [B, classes], "weight" [B],
+        0 for padding, and "shown" [B, ...] where people look at something else.
       step: of the model's weights.
 
     Returns:
@@ -56,8 +56,8 @@ def write_report(
     answered = answers(model, eval_batches, data, info.labels)
     parts = [
         sections.curves(rows, split),
-        sections.samples(answered, split),
-        sections.attention(model, answered, data["modality"]),
+        sections.samples(answered, split, data),
+        sections.attention(model, answered, data),
         sections.confusions(answered, info.labels),
         sections.classes(answered, info.labels),
     ]

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from tf_perceiver.report import style
+from tf_perceiver.report import sounds, style
 
 # The view on point clouds: from the front, to the right, a little from above; in degrees.
 _ELEVATION, _AZIMUTH = 22, -60
@@ -23,8 +23,9 @@ class Sample:
     """An example and the model's answer.
 
     Attributes:
-      array: what people see: image float32 [H, W, C] in [0, 1], or points float32 [n, 3].
-      input: what the model read, of the same shape.
+      array: what people see: image float32 [H, W, C] in [0, 1], points float32 [n, 3], or the
+        samples of a sound float32 [n].
+      input: what the model read.
       truth: name of the true class.
       answer: name of the most probable class.
       score: probability of `answer`, in [0, 1].
@@ -44,19 +45,20 @@ class Sample:
         return self.truth == self.answer
 
 
-def samples(chosen: Sequence[Sample], columns: int = 6) -> Figure:
+def samples(chosen: Sequence[Sample], columns: int = 6, rate: int = 0) -> Figure:
     """Draws examples with the model's answers; wrong ones tell the truth below.
 
     Args:
-      chosen: at least one; images or points, not both.
+      chosen: at least one, all of one kind.
       columns: samples in a row.
+      rate: of sounds, in Hz.
     """
     columns = min(columns, len(chosen))
     rows = -(-len(chosen) // columns)
     figure = style.figure(1.75 * columns, 2.08 * rows)
     for index, sample in enumerate(chosen):
         axes = _cell(figure, rows, columns, index, sample.array, below=0.18)
-        draw_input(axes, sample.array)
+        draw_input(axes, sample.array, rate)
         color = style.BLUE if sample.right else style.VERMILION
         mark = "\N{CHECK MARK}" if sample.right else "\N{BALLOT X}"
         name = style.plain(style.shorten(sample.answer))
@@ -73,7 +75,8 @@ def attention(
     arrays: Sequence[np.ndarray],
     maps: Sequence[np.ndarray],
     titles: Sequence[str],
-    grid: tuple[int, int] | None,
+    grid: tuple[int, ...] | None,
+    rate: int = 0,
 ) -> Figure:
     """Draws where the first cross-attend looks: a row an example, a column a latent.
 
@@ -82,16 +85,18 @@ def attention(
     maximum in multiples of the attention that every input would get if all got the same.
 
     Args:
-      arrays: S examples, images float32 [H, W, C] in [0, 1] or points float32 [n, 3].
+      arrays: S examples, as in `Sample.array`.
       maps: S arrays float32 [K, M], each row a distribution over the M inputs.
       titles: K names of the maps.
-      grid: (rows, columns) that M enumerates, or None where inputs are points.
+      grid: what M enumerates: (rows, columns) of pictures, (times,) or (times, frequencies) of
+        sounds, None where inputs are points.
+      rate: of sounds, in Hz.
     """
     rows, columns = len(arrays), 1 + len(titles)
     figure = style.figure(1.55 * columns, 1.8 * rows + 0.3)
     for row, (array, weights) in enumerate(zip(arrays, maps, strict=True)):
         axes = _cell(figure, rows, columns, row * columns, array, below=0.12, head=0.3)
-        draw_input(axes, array)
+        draw_input(axes, array, rate)
         if row == 0:
             axes.set_title("input", fontsize=9, color=style.INK)
         for column, (weight, title) in enumerate(zip(weights, titles, strict=True)):
@@ -99,6 +104,8 @@ def attention(
             axes = _cell(figure, rows, columns, index, array, below=0.12, head=0.3)
             if grid is None:
                 _cloud(axes, array, np.sqrt(weight / weight.max()), "viridis")
+            elif array.ndim == 1:
+                sounds.draw_attention(axes, array, weight, grid)
             else:
                 axes.imshow(
                     weight.reshape(grid), cmap="viridis", interpolation="nearest",
@@ -112,9 +119,11 @@ def attention(
     return figure
 
 
-def draw_input(axes: Axes, array: np.ndarray) -> None:
-    """Draws one example as people see it: an image [H, W, C] in [0, 1], or points [n, 3]."""
-    if array.ndim == 2:
+def draw_input(axes: Axes, array: np.ndarray, rate: int = 0) -> None:
+    """Draws one example as people see it; see `Sample.array`. `rate` is a sound's, in Hz."""
+    if array.ndim == 1:
+        sounds.draw(axes, array, rate)
+    elif array.ndim == 2:
         # Nearer is darker; the darkest third of the map would hide the difference.
         depth = array @ _TOWARDS_EYE
         near = (depth - depth.min()) / max(float(np.ptp(depth)), 1e-6)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from tf_perceiver.report import charts, pictures, style
+from tf_perceiver.report import charts, pictures, sounds, style
 from tf_perceiver.report.answers import Answers, attention_maps
 from tf_perceiver.report.page import Headline, Picture, Section, Table
 from tf_perceiver.training.progress import duration
@@ -102,31 +102,39 @@ def curves(rows: Rows, split: str) -> Section:
     return Section("Training", text, drawn)
 
 
-def samples(answered: Answers, split: str) -> Section:
+def samples(answered: Answers, split: str, data: Mapping[str, Any]) -> Section:
     """Right answers of many classes, and the most confident mistakes."""
-    drawn = []
+    drawn, text = [], f"Examples of {split}, as the model sees them."
+    rate = sample_rate(data)
+    if rate:
+        text = f"Clips of {split}. " + sounds.legend(data["audio"]["samples"], rate)
     if answered.right:
         caption = "Right answers and their probabilities."
-        figure = pictures.samples(answered.right)
+        figure = pictures.samples(answered.right, rate=rate)
         drawn.append(_picture("samples_right", figure, "Examples answered right.", caption))
     if answered.wrong:
         caption = (
             "The most confident mistakes: the answer and its probability, below it the true class "
             "and the probability that it got."
         )
-        figure = pictures.samples(answered.wrong)
+        figure = pictures.samples(answered.wrong, rate=rate)
         drawn.append(_picture("samples_wrong", figure, "Examples answered wrong.", caption))
-    return Section("Answers", f"Examples of {split}, as the model sees them.", drawn)
+    return Section("Answers", text, drawn)
 
 
-def attention(model: Any, answered: Answers, modality: str) -> Section:
+def sample_rate(data: Mapping[str, Any]) -> int:
+    """Of a config's sound in Hz; 0 where it has none."""
+    return data["audio"]["sample_rate"] if data["modality"] == "audio" else 0
+
+
+def attention(model: Any, answered: Answers, data: Mapping[str, Any]) -> Section:
     """Where the first cross-attend looks in a few of the examples."""
     examples = answered.right or answered.wrong
     # Spread over the classes: the first few would be of the first few classes.
     count = min(ATTENTION_EXAMPLES, len(examples))
     spread = [examples[i] for i in np.linspace(0, len(examples) - 1, count).round().astype(int)]
     inputs = [example.input for example in spread]
-    maps, chosen, grid = attention_maps(model, modality, inputs, ATTENTION_LATENTS)
+    maps, chosen, grid = attention_maps(model, data["modality"], inputs, ATTENTION_LATENTS)
     titles = ["all latents", *(f"latent {latent}" for latent in chosen)]
     arrays = [example.array for example in spread]
     caption = (
@@ -134,7 +142,9 @@ def attention(model: Any, answered: Answers, modality: str) -> Section:
         "maximum), by the square root; below it stands that maximum in multiples of an even "
         "attention."
     )
-    figure = pictures.attention(arrays, maps, titles, grid)
+    if sample_rate(data):
+        caption += " Bars show how the attention is spread over time alone."
+    figure = pictures.attention(arrays, maps, titles, grid, sample_rate(data))
     text = (
         "The first cross-attend's attention over the input: how much each latent takes from each "
         "place. Shown are the mean over all latents, and latents that look at different places."
