@@ -219,6 +219,30 @@ def small_pixels(
     }
 
 
+def small_spectrograms(
+    tiny: bool, *, frames: int, bins: int, bands: int, latents: int, channels: int
+) -> dict[str, Any]:
+    """``config.model`` of an original Perceiver on log-mel spectrograms, for two CPU cores.
+
+    An input is a patch of 4 x 4 values.
+
+    Args:
+      tiny: a model of seconds instead; of the other fields only frames and bins count.
+      frames, bins: of a spectrogram, multiples of 4.
+      bands: of the Fourier positions.
+      latents, channels: N and D.
+    """
+    model = small_pixels(
+        tiny, size=frames, patch=4, bands=bands, latents=latents, channels=channels,
+        self_attends=3, cross_attends=3, cross_heads=3,
+    )  # fmt: skip
+    model["inputs"].update(modality="audio", channels=1)
+    model["inputs"]["positions"]["max_resolution"] = (frames // 4, bins // 4)
+    if tiny:
+        model["trunk"]["cross_heads"] = 1
+    return model
+
+
 def pace(config: ConfigDict, tiny: bool, epochs: float) -> None:
     """Sets the length of a `small` training, or the 20 steps of a `tiny` one."""
     config.train.epochs = epochs

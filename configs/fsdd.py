@@ -19,20 +19,8 @@ def get_config(variant: str = "small") -> ConfigDict:
     if variant not in VARIANTS:
         raise base.unknown_variant(variant, VARIANTS)
     tiny = variant == "tiny"
-    # A second of sound in 64 frames of 48 bins; patches of 4 x 4.
-    model = base.small_pixels(
-        tiny,
-        size=64,
-        patch=4,
-        bands=6,
-        latents=32,
-        channels=128,
-        self_attends=3,
-        cross_attends=3,
-        cross_heads=3,
-    )
-    model["inputs"].update(modality="audio", channels=1)
-    model["inputs"]["positions"]["max_resolution"] = (16, 12)
+    # A second of sound is 64 frames.
+    model = base.small_spectrograms(tiny, frames=64, bins=48, bands=6, latents=32, channels=128)
     config = base.classification(f"fsdd:{variant}", model)
     config.data = base.sounds(
         SAMPLE_RATE,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+
 def log_mel(
     waveform: tf.Tensor, sample_rate: int, *, window: int, hop: int, bins: int, low: float,
     high: float, floor: float,

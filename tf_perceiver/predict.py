@@ -125,7 +125,8 @@ def load(directory: Path) -> Model:
         (modality,) = (key for key, spec in signatures.INPUTS.items() if spec.name == name)
         assets = version / "assets"
         labels = (assets / "labels.txt").read_text(encoding="utf-8").split("\n")[:-1]
-        properties = json.loads((assets / "properties.json").read_text(encoding="utf-8"))
+        file = assets / "properties.json"  # Exports of images and points had none at first.
+        properties = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(

@@ -8,6 +8,7 @@ import pathlib
 import pytest
 import tensorflow as tf
 
+from pipelines.input_pipeline import MODALITIES
 from tf_perceiver import tasks
 from tf_perceiver.training import optimizer
 
@@ -20,7 +21,7 @@ CASES = [
     for name in NAMES
     for variant in importlib.import_module(f"configs.{name}").VARIANTS
 ]
-PAPER = {"imagenet", "modelnet40"}
+PAPER = {"esc50", "imagenet", "modelnet40"}
 
 
 def load(name, variant):
@@ -29,6 +30,7 @@ def load(name, variant):
 
 def test_every_experiment_has_its_variants():
     assert {"digits", "cifar10", "tiny_imagenet", "imagenet", "modelnet40"} <= set(NAMES)
+    assert {"fsdd", "esc50", "speech_commands"} <= set(NAMES)
     for name in NAMES:
         expected = {"tiny", "small"} | ({"paper"} if name in PAPER else set())
         assert {variant for n, variant in CASES if n == name} == expected
@@ -45,11 +47,10 @@ def test_everything_in_it_can_be_built(name, variant):
         optimizer.build(config.optimizer, 100, config.data.batch_size)
         if variant == "paper":
             return  # Tracing 48 layers on 50,176 pixels takes longer than it tells.
-        if config.data.modality == "image":
-            shape = (2, *config.data.image.size, config.data.image.channels)
-        else:
-            shape = (2, config.data.points.num_points, 3)
-        logits = model({config.data.modality: tf.zeros(shape)})
+        modality = config.data.modality
+        module, section = MODALITIES[modality], config.data[modality]
+        module.check(section)
+        logits = model({modality: tf.zeros((2, *module.shape(section)))})
         assert logits.shape == (2, 10)
 
 

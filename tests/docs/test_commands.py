@@ -20,6 +20,7 @@ import sys
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -36,6 +37,7 @@ WITHOUT_HARDWARE = {
 }
 TEST_IMAGES = 7  # a class; no divisor of a batch, so that padding would be noticed
 TEST_SHAPES = 5
+TEST_EXAMPLES = {"cifar10": TEST_IMAGES, "modelnet40": TEST_SHAPES, "fsdd": 10}  # a class
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +97,17 @@ def _write_images(folder: pathlib.Path, seed: int, suffix: str, count: int) -> l
     return files
 
 
+def _write_sounds(folder: pathlib.Path) -> None:
+    """Recordings named as FSDD's: two digits, a tone each, by two speakers."""
+    folder.mkdir(parents=True)
+    times = np.arange(3000) / 8000
+    for digit, hertz in ((3, 400), (7, 1500)):
+        for number, speaker in enumerate(("ann", "bob")):
+            for index in range(12):
+                tone = 0.5 * np.sin(2 * np.pi * hertz * (1 + number / 10 + index / 100) * times)
+                soundfile.write(folder / f"{digit}_{speaker}_{index}.wav", tone, 8000)
+
+
 def _write_meshes(folder: pathlib.Path, size: tuple[float, float, float], count: int) -> None:
     folder.mkdir(parents=True)
     corners = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1], indexing="ij"), -1).reshape(-1, 3)
@@ -131,6 +144,7 @@ def clone(tmp_path_factory):
     for label, size in (("chair", (1.0, 1.0, 2.0)), ("table", (2.0, 2.0, 1.0))):
         for split, count in (("train", 20), ("test", TEST_SHAPES)):
             _write_meshes(folder / "raw/modelnet40" / label / split, size, count)
+    _write_sounds(folder / "raw/fsdd")
     rows = ["path,label,split"]
     for seed, split in enumerate(("train", "test")):
         for index, file in enumerate(_write_images(folder / "raw/mine/all", seed, "png", 36)):
@@ -197,7 +211,7 @@ def test_a_documented_command_works(line, command, clone, checkpoint, no_cloud):
             return
     result.check()
     if words[2] == "tf_perceiver.evaluate":
-        per_class = TEST_SHAPES if "modelnet40" in line else TEST_IMAGES
+        (per_class,) = (count for name, count in TEST_EXAMPLES.items() if name in line)
         assert json.loads(result.stdout.splitlines()[-1])["examples"] == 2 * per_class
     if words[2] == "tf_perceiver.predict":
         asked = [word for word in words if word.startswith("raw/")]

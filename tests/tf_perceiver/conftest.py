@@ -14,6 +14,7 @@ import pytest
 from pipelines.records import DatasetInfo, Feature, Shard, Split, encode, shard_name
 
 SHAPES = ("ball", "rod", "sheet")
+SOUNDS = ("falling", "noise", "rising")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +40,7 @@ def _write_dataset(
     features: dict[str, Feature],
     labels: tuple[str, ...],
     splits: dict[str, Iterable[dict]],
+    properties: dict | None = None,
 ) -> None:
     import tensorflow as tf
 
@@ -53,7 +55,8 @@ def _write_dataset(
         content = file.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         shards[split] = Split(split, (Shard(file.name, len(records), len(content), digest),))
-    DatasetInfo(name, features, labels, shards).write(str(directory))
+    info = DatasetInfo(name, features, labels, shards, properties=properties or {})
+    info.write(str(directory))
 
 
 def _train(fork_server, checkout, config: str, data: pathlib.Path, workdir: pathlib.Path) -> None:
@@ -73,6 +76,49 @@ def shape_points(shape: str, seed: int, count: int = 100) -> np.ndarray:
     return (points * {"ball": (1, 1, 1), "rod": (0.1, 0.1, 1), "sheet": (1, 1, 0.1)}[shape]).astype(
         np.float32
     )
+
+
+def sound(kind: str, seed: int, rate: int = 8_000) -> np.ndarray:
+    """int16 [n]: half a second, or a little more or less, of a sweep or of noise."""
+    draw = np.random.default_rng(seed)
+    times = np.arange(int(draw.uniform(0.4, 0.6) * rate)) / rate
+    if kind == "noise":
+        samples = draw.normal(size=len(times)) / 4
+    else:
+        start, slope = (300, 2000) if kind == "rising" else (1500, -2000)
+        samples = np.sin(2 * np.pi * (start + slope * times / 2) * times) / 2
+    return np.clip(samples * 32768, -32768, 32767).astype(np.int16)
+
+
+@pytest.fixture(scope="session")
+def trained_sounds(fork_server, checkout, tmp_path_factory) -> Trained:
+    """`fsdd:tiny`, trained on sweeps and noise of unequal lengths."""
+    import soundfile
+
+    root = tmp_path_factory.mktemp("trained_sounds")
+    examples, files = {"train": [], "test": []}, {}
+    for i in range(120):
+        label, split = i % len(SOUNDS), "train" if i < 96 else "test"
+        waveform = sound(SOUNDS[label], seed=i)
+        examples[split].append({"audio": waveform, "label": label, "key": b"%d" % i})
+        if split == "test" and SOUNDS[label] not in files:
+            files[SOUNDS[label]] = root / f"{SOUNDS[label]}.wav"
+            soundfile.write(files[SOUNDS[label]], waveform, 8_000)
+    features = {
+        "audio": Feature("int16", (None,)),
+        "label": Feature("int64"),
+        "key": Feature("bytes"),
+    }
+    properties = {"sample_rate": 8_000}
+    _write_dataset(root / "data", "sounds", features, SOUNDS, examples, properties)
+    _train(fork_server, checkout, "fsdd.py:tiny", root / "data", root / "workdir")
+    return Trained(root / "workdir", root / "data", files)
+
+
+@pytest.fixture(scope="session")
+def exported_sounds(trained_sounds, fork_server, checkout, tmp_path_factory) -> Exported:
+    """The export of `trained_sounds`."""
+    return _export(fork_server, checkout, trained_sounds, tmp_path_factory.mktemp("exported"))
 
 
 @pytest.fixture(scope="session")

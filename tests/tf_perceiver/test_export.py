@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
+from pipelines import audio
 from tf_perceiver.serving import signatures, warmup
 from tf_perceiver.training import checkpoint
 
@@ -175,3 +176,23 @@ def test_mistakes_get_one_line(arguments, message, command, tmp_path):
     assert result.returncode == 2
     (line,) = result.stderr.strip().splitlines()
     assert line.startswith(message.format(tmp=tmp_path))
+
+
+def test_sounds_are_exported_with_their_rate(exported_sounds, trained_sounds):
+    version = exported_sounds.folder / str(STEP)
+    assert json.loads((version / "assets" / "properties.json").read_text()) == {"sample_rate": 8000}
+    assert signatures.custom_operations(version) == []
+    serve = tf.saved_model.load(str(version)).signatures["serving_default"]
+    trained = checkpoint.load_for_inference(trained_sounds.workdir)
+    for batch in warm_up_inputs(version, "waveform"):
+        assert batch.dtype == np.float32
+        assert 0.1 < np.abs(batch).max() <= 1
+        prepared = tf.stack(
+            [audio.prepare_eval(tf.constant(one), trained.config.data.audio) for one in batch]
+        )
+        expected = tf.nn.softmax(trained.model({"audio": prepared}))
+        answer = serve(waveform=tf.constant(batch))["probabilities"]
+        np.testing.assert_allclose(answer, expected, atol=1e-5)
+    for samples in (1, 100, 20_000):
+        assert serve(waveform=tf.zeros([3, samples]))["probabilities"].shape == (3, 3)
+    assert '{"instances": [[0.01, -0.02, ...]]}' in exported_sounds.stdout

@@ -9,6 +9,7 @@ import shutil
 
 import numpy as np
 import pytest
+import soundfile
 import tensorflow as tf
 from PIL import Image
 
@@ -198,3 +199,41 @@ def test_a_saved_model_that_is_not_ours_is_named(command, tmp_path):
     result = command("tf_perceiver.predict", f"--model={tmp_path}", "x.png")
     assert result.returncode == 2
     assert f"--model={tmp_path / '7'} isn't a model of tf_perceiver.export" in result.stderr
+
+
+def test_sounds_of_every_format_are_answered(exported_sounds, trained_sounds, command, tmp_path):
+    samples, rate = soundfile.read(trained_sounds.files["rising"], dtype="float32")
+    twice = np.repeat(samples, 2)
+    soundfile.write(tmp_path / "same.flac", samples, rate)
+    soundfile.write(tmp_path / "stereo.aiff", np.stack([samples, samples], 1), rate)
+    soundfile.write(tmp_path / "float.wav", samples, rate, subtype="FLOAT")
+    soundfile.write(tmp_path / "faster.ogg", twice, 2 * rate)
+    files = [trained_sounds.files["rising"]]
+    files += [tmp_path / name for name in ("same.flac", "stereo.aiff", "float.wav", "faster.ogg")]
+    result = command(
+        "tf_perceiver.predict", f"--model={exported_sounds.folder}", "--json", "--top_k=3", *files
+    ).check()
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    expected = served(exported_sounds.folder, waveform=tf.constant(samples[None]))
+    assert len(rows) == len(files)
+    for row, tolerance in zip(rows, (1e-5, 1e-5, 1e-5, 1e-5, 0.2), strict=True):
+        scores = {one["label"]: one["score"] for one in row["top"]}
+        found = [scores[label] for label in ("falling", "noise", "rising")]
+        np.testing.assert_allclose(found, expected, atol=tolerance)
+
+
+def test_bad_sounds_get_a_line_each(exported_sounds, trained_sounds, command, tmp_path):
+    good = trained_sounds.files["noise"]
+    (tmp_path / "cut.wav").write_bytes(good.read_bytes()[:-1000])
+    (tmp_path / "text.mp3").write_text("not a sound")
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    bad = [tmp_path / name for name in ("cut.wav", "text.mp3", "a.png")]
+    result = command("tf_perceiver.predict", f"--model={exported_sounds.folder}", *bad, good)
+    assert result.returncode == 2
+    assert result.stdout.startswith(f"{good}: ")
+    errors = result.stderr.strip().splitlines()
+    assert len(errors) == 3
+    for file, line in zip(bad, errors, strict=True):
+        assert line.startswith(f"error: {file}")
+    assert "bytes of samples" in errors[0]
+    assert errors[2].endswith("is an image, the model takes a sound")

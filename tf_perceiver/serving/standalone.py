@@ -73,7 +73,6 @@ def predict(model: pathlib.Path, files: Sequence[str]) -> Iterator[dict[str, Any
     loaded = tf.saved_model.load(str(folder))
     serving = loaded.signatures["serving_default"]
     ((name, spec),) = serving.structured_input_signature[1].items()
-    properties = json.loads((folder / "assets" / "properties.json").read_text())
 
     def read(file: str) -> Any:
         if name == "points":
@@ -82,6 +81,7 @@ def predict(model: pathlib.Path, files: Sequence[str]) -> Iterator[dict[str, Any
         if name == "image_bytes":
             return content
         try:
+            properties = json.loads((folder / "assets" / "properties.json").read_text())
             channels, rate = tf.audio.decode_wav(content)
         except tf.errors.InvalidArgumentError as error:
             raise ValueError(f"{file}: no WAV of 16 bits ({error.message[:80]})") from None

@@ -13,6 +13,8 @@ from ml_collections import ConfigDict
 from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
+from configs import base
+from pipelines import audio as audio_pipeline
 from pipelines import image as image_pipeline
 from pipelines import points as points_pipeline
 from pipelines.records import DatasetInfo, Feature, Shard, Split
@@ -173,6 +175,35 @@ def test_points_of_any_number_are_answered_as_in_evaluation(count, size):
         prepared = points_pipeline.prepare_eval(tf.constant(cloud), config.data.points)[None]
         expected = tf.nn.softmax(model({"points": prepared}))[0]
         np.testing.assert_allclose(row, expected, atol=1e-6)
+
+
+SOUND_INPUTS = {
+    "waveform": {
+        "kind": "waveform", "samples_per_patch": 16,
+        "positions": {"bands": 2, "max_resolution": (20,)},
+    },
+    "mel": {
+        "kind": "pixels", "modality": "audio", "channels": 1,
+        "positions": {"bands": 2, "max_resolution": (8, 10)},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("representation", SOUND_INPUTS)
+@pytest.mark.parametrize(("count", "size"), [(1, 320), (3, 50), (2, 999), (0, 320)])
+def test_sounds_of_any_length_are_answered_as_in_evaluation(representation, count, size):
+    mel = None if representation == "waveform" else {"window": 64, "hop": 40, "bins": 10}
+    data = base.sounds(8_000, 320, 4, mel=mel)
+    model_config = {"inputs": SOUND_INPUTS[representation], "trunk": TRUNK}
+    config = ConfigDict({"data": data, "model": model_config})
+    model = build(config)
+    serve = signatures.serving_function(model, config, INFO)
+    waves = np.random.default_rng(size).integers(-9000, 9000, (count, size)).astype(np.int16)
+    answer = serve(tf.constant(waves / 32768, tf.float32))
+    assert answer["probabilities"].shape == (count, 3)
+    for wave, row in zip(waves, answer["probabilities"], strict=True):
+        prepared = audio_pipeline.prepare_eval(tf.constant(wave), data.audio)[None]
+        np.testing.assert_allclose(row, tf.nn.softmax(model({"audio": prepared}))[0], atol=1e-6)
 
 
 def test_a_modality_that_cannot_be_served_is_named():

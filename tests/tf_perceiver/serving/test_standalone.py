@@ -7,6 +7,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import wave
 
 import numpy as np
 import pytest
@@ -27,7 +28,9 @@ def _run(*arguments, isolated=True):
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """Two SavedModels: one answers with a file's first byte, one with the sign of a cloud's z."""
+    """One SavedModel answers with a file's first byte, one with the sign of a cloud's z, one with
+    the sign of a sound's mean.
+    """
     import tensorflow as tf
 
     folder = tmp_path_factory.mktemp("models")
@@ -44,10 +47,18 @@ def models(tmp_path_factory):
         label = tf.where(mean > 0.0, "above", "below")
         return {"label": label, "score": tf.abs(mean), "probabilities": mean[:, None]}
 
-    for version, function in (("images/9", images), ("images/10", images), ("points/3", points)):
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, name="waveform")])
+    def sounds(waveform):
+        mean = tf.reduce_mean(waveform, axis=1)
+        label = tf.where(mean > 0.0, "above", "below")
+        return {"label": label, "score": tf.abs(mean), "probabilities": mean[:, None]}
+
+    functions = {"images/9": images, "images/10": images, "points/3": points, "sounds/1": sounds}
+    for version, function in functions.items():
         module = tf.Module()
         module.serve = function
         tf.saved_model.save(module, str(folder / version), {"serving_default": function})
+    (folder / "sounds/1/assets/properties.json").write_text('{"sample_rate": 8000}')
     (folder / "images" / "9" / "saved_model.pb").write_bytes(b"an older version, not to be loaded")
     return folder
 
@@ -73,6 +84,35 @@ def test_clouds_of_different_sizes(models, tmp_path):
         {"file": str(tmp_path / "a.npy"), "label": "above", "score": 0.25},
         {"file": str(tmp_path / "b.npy"), "label": "below", "score": 0.5},
     ]
+
+
+def _wav(file, samples: np.ndarray, rate: int) -> None:
+    with wave.open(str(file), "wb") as sound:
+        sound.setnchannels(samples.shape[1])
+        sound.setsampwidth(2)
+        sound.setframerate(rate)
+        sound.writeframes((samples * 32768).astype("<i2").tobytes())
+
+
+def test_sounds_of_different_lengths_and_channels(models, tmp_path):
+    _wav(tmp_path / "a.wav", np.full((50, 1), 0.25), 8000)
+    _wav(tmp_path / "b.wav", np.tile([[-0.75, 0.25]], (70, 1)), 8000)
+    ended = _run(models / "sounds", tmp_path / "a.wav", tmp_path / "b.wav")
+    assert [json.loads(line) for line in ended.stdout.splitlines()] == [
+        {"file": str(tmp_path / "a.wav"), "label": "above", "score": 0.25},
+        {"file": str(tmp_path / "b.wav"), "label": "below", "score": 0.25},
+    ]
+
+
+def test_a_sound_of_another_rate_or_format_is_named(models, tmp_path):
+    _wav(tmp_path / "a.wav", np.zeros((50, 1)), 16000)
+    (tmp_path / "b.wav").write_bytes(b"no sound")
+    messages = ("has 16000 samples a second, the model takes 8000", "no WAV of 16 bits")
+    for name, message in zip(("a.wav", "b.wav"), messages, strict=True):
+        ended = _run(models / "sounds", tmp_path / name)
+        assert ended.returncode == 2
+        assert ended.stderr.startswith(f"error: {tmp_path / name}")
+        assert message in ended.stderr
 
 
 def test_alone_refuses_where_our_package_can_be_imported(models, tmp_path):
