@@ -204,7 +204,9 @@ def _by_ffmpeg(data: bytes, name: str) -> tuple[np.ndarray, int]:
                 pieces.add(frame.to_ndarray().mean(axis=0))
             waveform = np.zeros(0, np.float32) if pieces is None else pieces.joined()
             seconds = None
-            if stream.duration is not None:
+            if _guesses_length(data, container.format.name):
+                pass
+            elif stream.duration is not None:
                 seconds = float(stream.duration * stream.time_base)
             elif container.duration is not None and len(container.streams) == 1:
                 seconds = container.duration / av.time_base
@@ -218,6 +220,13 @@ def _by_ffmpeg(data: bytes, name: str) -> tuple[np.ndarray, int]:
             "truncated-sound", f"{name} has {len(waveform) / rate:.2f} of {seconds:.2f} s"
         )
     return waveform, rate or RATES[0]
+
+
+def _guesses_length(data: bytes, container: str) -> bool:
+    """Whether FFmpeg divides the file's size by a bit rate, which is wrong where that varies."""
+    if container == "mp3":
+        return b"Xing" not in data[:_PIECE] and b"Info" not in data[:_PIECE]
+    return container == "aac" or data[8:12] == b"WAVE"  # The latter's end is known by its chunk.
 
 
 def _float_frames(container: object, stream: object) -> Iterator[object]:

@@ -31,11 +31,14 @@ def encoded(samples: np.ndarray, kind: str, subtype: str, rate: int = RATE) -> b
     return file.getvalue()
 
 
-def by_ffmpeg(samples: np.ndarray, kind: str, codec: str, rate: int = RATE) -> bytes:
+def by_ffmpeg(
+    samples: np.ndarray, kind: str, codec: str, rate: int = RATE, qscale: bool = False
+) -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format=kind) as container:
         stream = container.add_stream(codec, rate=rate)
         stream.layout = "mono"
+        stream.codec_context.qscale = qscale
         converter = av.AudioResampler(format=stream.codec_context.format, layout="mono", rate=rate)
         frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
         frame.sample_rate = RATE
@@ -48,8 +51,8 @@ def by_ffmpeg(samples: np.ndarray, kind: str, codec: str, rate: int = RATE) -> b
 def mp3_in_wav(rate: int = RATE) -> bytes:
     """MP3 frames in a RIFF container, as phones and sound libraries make them."""
     frames = by_ffmpeg(waveform(), "mp3", "libmp3lame", rate)
-    start = frames.index(b"\xff\xf3") if b"\xff\xf3" in frames else frames.index(b"\xff\xfb")
-    frames = frames[start:]
+    # The second byte says MPEG-2.5, 2 or 1; what is before the first frame is a tag.
+    frames = frames[frames.index(b"\xff" + {11_025: b"\xe3", 16_000: b"\xf3"}.get(rate, b"\xfb")) :]
     layout = struct.pack("<HHIIHHHHIHHH", 0x55, 1, rate, 4000, 1, 0, 12, 1, 2, 576, 1, 0)
     chunks = b"fmt " + struct.pack("<I", len(layout)) + layout
     chunks += b"data" + struct.pack("<I", len(frames)) + frames
@@ -109,13 +112,12 @@ def test_mp3_in_wav_is_whole(rate):
     assert len(decoded) / rate >= SECONDS
 
 
-@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG"])
+@pytest.mark.parametrize("kind", ["WAV", "FLAC"])
 def test_channels_are_averaged(kind):
     left, right = waveform(), np.roll(waveform(), 100) / 2
     both = np.stack([left, right, left], axis=1)
     decoded, _ = audio.decode(encoded(both, kind, None), "a")
-    tolerance = 0.1 if kind == "OGG" else 2**-15
-    np.testing.assert_allclose(decoded, both.mean(axis=1), atol=tolerance)
+    np.testing.assert_allclose(decoded, both.mean(axis=1), atol=2**-15)
 
 
 def test_what_has_the_rate_already_is_kept_to_the_bit():
@@ -160,13 +162,12 @@ def clip(sound: bool) -> bytes:
     with av.open(file, "w", format="mp4") as container:
         video = container.add_stream("mpeg4", rate=10)
         video.width, video.height, video.pix_fmt = 32, 32, "yuv420p"
-        track = container.add_stream("aac", rate=RATE) if sound else None
+        track = container.add_stream("aac", rate=RATE, layout="mono") if sound else None
         for index in range(10):
             picture = np.full((32, 32, 3), 20 * index, np.uint8)
             container.mux(video.encode(av.VideoFrame.from_ndarray(picture)))
         container.mux(video.encode(None))
         if track:
-            track.layout = "mono"
             frame = av.AudioFrame.from_ndarray(waveform()[None], format="fltp", layout="mono")
             frame.sample_rate = RATE
             container.mux(track.encode(frame))
@@ -238,3 +239,16 @@ def test_a_record_s_waveform_is_checked(array):
         audio.check(array, "a")
     good = np.zeros(3, np.int16)
     assert audio.check(good, "a") is good
+
+
+def test_mp3_of_varying_bit_rate_without_a_length_is_read():
+    """Silence first: by its bit rate the whole would be thought several times as long."""
+    noise = np.random.default_rng(0).normal(size=5 * RATE).astype(np.float32) / 4
+    content = by_ffmpeg(
+        np.concatenate([np.zeros(RATE, np.float32), noise]), "mp3", "libmp3lame", RATE, qscale=True
+    )
+    frames = content[content.index(b"\xff\xf3") :]
+    frames = frames[frames.index(b"\xff\xf3", 4) :]  # The first one holds the length.
+    assert b"Xing" not in frames
+    decoded, rate = audio.decode(frames, "a.mp3")
+    assert len(decoded) / rate == pytest.approx(6, abs=0.25)

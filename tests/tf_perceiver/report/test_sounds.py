@@ -39,7 +39,7 @@ def test_a_beep_is_at_its_time_and_pitch(hertz):
 def test_waveform_and_spectrogram_share_their_time():
     (axes,) = pictures.samples([sample(beep(0.25, 0.5, 1000))], rate=RATE).axes
     (image,) = axes.images
-    assert image.get_extent() == [0, 1, 0, 0.64]
+    assert tuple(image.get_extent()) == (0, 1, 0, 0.64)
     outline = axes.collections[0].get_paths()[0].vertices
     high = outline[outline[:, 1] > outline[:, 1].max() - 0.02, 0]
     assert 0.24 < high.min() < high.max() < 0.51
