@@ -226,7 +226,8 @@ def _guesses_length(data: bytes, container: str) -> bool:
     """Whether FFmpeg divides the file's size by a bit rate, which is wrong where that varies."""
     if container == "mp3":
         return b"Xing" not in data[:_PIECE] and b"Info" not in data[:_PIECE]
-    return container == "aac" or data[8:12] == b"WAVE"  # The latter's end is known by its chunk.
+    # The end of a WAV file has been checked by its chunk.
+    return container == "aac" or (data[:4] == b"RIFF" and data[8:12] == b"WAVE")
 
 
 def _float_frames(container: object, stream: object) -> Iterator[object]:
