@@ -153,13 +153,11 @@ class Factors:
 
     def _split(self, queries: tf.Tensor) -> list[tf.Tensor | None]:
         """[B, R, C] -> what of it meets content, positions and pad."""
-        sizes = [0 if part is None else part.shape[-1] for part in (self.content, self._any, self.pad)]
+        positions = self.positions if self.grid is None else self.grid
+        of_input = (self.content, positions, self.pad)
+        sizes = [0 if part is None else part.shape[-1] for part in of_input]
         parts = tf.split(queries, sizes, -1)
         return [part if size else None for part, size in zip(parts, sizes, strict=True)]
-
-    @property
-    def _any(self) -> tf.Tensor | FourierGrid | None:
-        return self.positions if self.grid is None else self.grid
 
     def _over_axes(self, queries: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """[B, R, P] -> [B, R, O], [B, R, I]: the product with every row's and column's features."""
