@@ -91,7 +91,8 @@ def images(
             **_splits(batch_size),
             "modality": "image",
             "image": {**fields, **image},
-            "mixing": {"mixup_alpha": 0.0, "cutmix": False},
+            # As in the paper's recipe, an example takes two records; one with both_ways.
+            "mixing": {"mixup_alpha": 0.0, "cutmix": False, "both_ways": False},
         }
     )
 

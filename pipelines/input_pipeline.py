@@ -2,7 +2,7 @@
 
 Training: this host's shards, in a new order every epoch -> interleave -> bounded shuffle of raw
 records -> skip to the start step -> decode and augment, seeded by the record's position ->
-(pairs -> mix, seeded by the example's position) -> batch -> prefetch.
+(pairs -> mix, seeded by the example's position -> one or two examples) -> batch -> prefetch.
 Evaluation: this host's shards in order -> decode -> pad to whole batches -> batch -> prefetch.
 
 The training stream is a pure function of (seed, salt, step): it depends neither on the number of
@@ -87,10 +87,10 @@ def train_stream(
     if min(seed, salt, start_step) < 0:
         raise ValueError(f"seed={seed}, salt={salt} and start_step={start_step} can't be negative")
     cfg, mix_cfg = data[data.modality], data.get("mixing")
-    per_example = mixing.records_per_example(mix_cfg)
+    group_records, group_examples = mixing.group(mix_cfg)
     shard_key, order_key, example_key, mix_key = _stream_keys(seed, salt, 4)
-    first_example = start_step * replicas * replica_batch
-    first_record = first_example * per_example
+    first_group, inside_group = divmod(start_step * replicas * replica_batch, group_examples)
+    first_record = first_group * group_records
     first_epoch, skipped = divmod(first_record, records)
 
     def epoch_records(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -117,16 +117,25 @@ def train_stream(
         prepared = module.prepare_train(fields[data.modality], cfg, example_seed)
         return {data.modality: prepared, "label": tf.one_hot(fields["label"], len(info.labels))}
 
-    def mix(position: tf.Tensor, pair: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        mix_seed = tf.stack([mix_key, position * hosts + host])
-        mixed, label = mixing.mix(pair[data.modality], pair["label"], mix_cfg, position, mix_seed)
+    def mix(group: tf.Tensor, pair: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+        # Both records in one function: a call of its own costs a small picture much of its time.
+        first, second = (prepare(pair[0][i], pair[1][i]) for i in range(2))
+        examples = []
+        for i, order in enumerate([(first, second), (second, first)][:group_examples]):
+            position = group * group_examples + i
+            mix_seed = tf.stack([mix_key, position * hosts + host])
+            images, labels = (tf.stack([one[n] for one in order]) for n in (data.modality, "label"))
+            examples.append(mixing.mix(images, labels, mix_cfg, position, mix_seed))
+        mixed, label = (tf.stack(field) for field in zip(*examples, strict=True))
         return {data.modality: mixed, "label": label}
 
     stream = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max).flat_map(epoch_records)
-    stream = _map(stream.skip(skipped).enumerate(first_record), prepare)
-    if per_example > 1:
-        pairs = stream.batch(per_example, drop_remainder=True)
-        stream = _map(pairs.enumerate(first_example), mix)
+    stream = stream.skip(skipped).enumerate(first_record)
+    if group_records == 1:
+        stream = _map(stream, prepare)
+    else:
+        pairs = stream.batch(group_records, drop_remainder=True).enumerate(first_group)
+        stream = _map(pairs, mix).unbatch().skip(inside_group)
     return _batches(stream, replica_batch)
 
 
@@ -256,7 +265,7 @@ def _open(info: DatasetInfo, data: Any) -> tuple[Any, Callable[[tf.Tensor], dict
             )
     if data.get("mixing") is not None:
         mixing.check(data.mixing)
-        if module is not image and mixing.records_per_example(data.mixing) > 1:
+        if module is not image and mixing.group(data.mixing)[0] > 1:
             raise ValueError(
                 f"config.data.mixing: MixUp and CutMix mix images, not {data.modality}; "
                 "set mixup_alpha=0 and cutmix=False"

@@ -5,6 +5,10 @@ MixUp (arXiv 1710.09412) blends two pictures with a ratio from Beta(alpha, alpha
 batch and makes half of the outputs with each (perceiver/train/dataset.py); here examples at even
 positions are MixUp's and those at odd ones CutMix's.
 
+An example costs two records that way, and most of the time of small pictures is their decoding.
+With `both_ways`, each pair of records gives two examples, the first mixed with the second and the
+second with the first, each with a ratio and a box of its own: an example costs one record.
+
 tf-models-official's `MixupAndCutmix` isn't used: it draws from the global generator, mixes an
 example with its mirror image in the batch, so that the result depends on how the batch is cut, and
 samples its ratio from Gamma(1, rate=alpha) instead of Beta(alpha, alpha).
@@ -32,13 +36,18 @@ def check(cfg: Any) -> None:
         )
 
 
-def records_per_example(cfg: Any | None) -> int:
-    """How many raw records one training example consumes: 2 where anything is mixed, else 1.
+def group(cfg: Any | None) -> tuple[int, int]:
+    """How many consecutive records are mixed with each other, and how many examples they give.
 
     Args:
         cfg: the `data.mixing` section of a config, or None where it has none.
+
+    Returns:
+        (records, examples): (1, 1) where nothing is mixed, else (2, 1), or (2, 2) for `both_ways`.
     """
-    return 2 if cfg is not None and (cfg.mixup_alpha or cfg.cutmix) else 1
+    if cfg is None or not (cfg.mixup_alpha or cfg.cutmix):
+        return 1, 1
+    return 2, 2 if cfg.get("both_ways") else 1  # Workdirs older than the field don't have it.
 
 
 def mix(

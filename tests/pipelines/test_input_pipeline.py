@@ -24,6 +24,7 @@ FEATURES = {
 }
 LABELS = ("ant", "bee", "cat")
 SIDE = 6
+MIXED = ("no", "one way", "both ways")
 
 
 def _picture(number: int) -> np.ndarray:
@@ -78,21 +79,21 @@ def _config(**fields) -> ConfigDict:
             "mean": (0.0, 0.0, 0.0),
             "std": (1 / 255, 1 / 255, 1 / 255),
         },
-        "mixing": {"mixup_alpha": 0.0, "cutmix": False},
+        "mixing": {"mixup_alpha": 0.0, "cutmix": False, "both_ways": False},
     }
     config = ConfigDict(data)
     config.update(fields)
     return config
 
 
-def _augmented(mixed: bool) -> ConfigDict:
+def _augmented(mixed: str) -> ConfigDict:
+    """Every augmentation but RandAugment; `mixed` is one of `MIXED`."""
     config = _config()
     config.image.train_crop = "pad"
     config.image.flip = True
     config.image.rotate_degrees = 20.0
-    if mixed:
-        config.mixing.mixup_alpha = 0.2
-        config.mixing.cutmix = True
+    if mixed != "no":
+        config.mixing.update(mixup_alpha=0.2, cutmix=True, both_ways=mixed == "both ways")
     return config
 
 
@@ -141,7 +142,7 @@ def test_the_order_is_pinned(toy):
     assert _numbers(_collect(stream, 1)["image"]) == [1, 4, 2, 23, 5, 15, 3, 21, 26, 18]
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     counts=st.lists(st.integers(0, 9), min_size=1, max_size=4).filter(sum),
     seed=st.integers(0, 2**63),
@@ -150,7 +151,7 @@ def test_the_order_is_pinned(toy):
     replicas=st.integers(1, 3),
     start=st.integers(1, 12),
     buffer=st.sampled_from([1, 3, 100]),
-    mixed=st.booleans(),
+    mixed=st.sampled_from(MIXED),
 )
 def test_a_stream_resumes_to_the_bit_at_any_step(
     counts, seed, salt, replica_batch, replicas, start, buffer, mixed
@@ -179,7 +180,7 @@ def test_a_stream_resumes_to_the_bit_at_any_step(
     _assert_same(resumed, {name: field[skipped:] for name, field in whole.items()})
 
 
-@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("mixed", MIXED)
 def test_the_division_into_replicas_and_batches_changes_nothing(toy, mixed):
     streams = [
         _collect(
@@ -198,10 +199,10 @@ def test_the_division_into_replicas_and_batches_changes_nothing(toy, mixed):
     _assert_same(streams[0], streams[1])
 
 
-@pytest.mark.parametrize("threads", [1, 7])
-def test_threads_and_the_global_seed_change_nothing(toy, threads):
+@pytest.mark.parametrize(("threads", "mixed"), [(1, "one way"), (7, "one way"), (7, "both ways")])
+def test_threads_and_the_global_seed_change_nothing(toy, threads, mixed):
     def stream() -> tf.data.Dataset:
-        return input_pipeline.train_stream(*toy, _augmented(True), seed=3, replica_batch=5)
+        return input_pipeline.train_stream(*toy, _augmented(mixed), seed=3, replica_batch=5)
 
     reference = _collect(stream(), 20)
     options = tf.data.Options()
@@ -223,7 +224,7 @@ def test_seed_and_salt_change_order_and_augmentation(toy, changed):
     first, second = stream(_config()), stream(_config(), **changed)
     assert _numbers(first["image"]) != _numbers(second["image"])
     one = _write_one(toy)
-    config = _augmented(False)
+    config = _augmented("no")
     pictures = [
         _collect(
             input_pipeline.train_stream(
@@ -244,19 +245,22 @@ def _write_one(toy) -> tuple[records.DatasetInfo, str]:
     return _write(directory, {"train": [1]}), directory
 
 
-def test_mixing_takes_two_records_and_alternates_by_position(toy):
+@pytest.mark.parametrize("both_ways", [False, True])
+def test_mixing_takes_pairs_of_records_and_alternates_by_position(toy, both_ways):
     config = _config()
     plain = _numbers(
         _collect(input_pipeline.train_stream(*toy, config, seed=5, replica_batch=30), 2)["image"]
     )
-    config.mixing.mixup_alpha = 0.2
-    config.mixing.cutmix = True
+    config.mixing.update(mixup_alpha=0.2, cutmix=True, both_ways=both_ways)
 
     mixed = _collect(input_pipeline.train_stream(*toy, config, seed=5, replica_batch=30), 1)
 
+    ratios = []
     for position in range(30):
-        first, second = (_picture(plain[2 * position + i]).astype(np.float64) for i in range(2))
-        labels = np.eye(3)[[plain[2 * position] % 3, plain[2 * position + 1] % 3]]
+        # Both ways, a record has one example: itself, mixed with the other of its pair.
+        places = (position, position ^ 1) if both_ways else (2 * position, 2 * position + 1)
+        first, second = (_picture(plain[place]).astype(np.float64) for place in places)
+        labels = np.eye(3)[[plain[place] % 3 for place in places]]
         picture = mixed["image"][position]
         if position % 2:  # CutMix: every pixel is one of the two
             from_second = np.isclose(picture, second).all(axis=-1)
@@ -270,6 +274,39 @@ def test_mixing_takes_two_records_and_alternates_by_position(toy):
         np.testing.assert_allclose(
             mixed["label"][position], ratio * labels[0] + (1 - ratio) * labels[1], atol=1e-4
         )
+        ratios.append(ratio)
+    assert len(set(ratios[0::2])) > 10  # drawn anew each time ...
+    assert len(set(ratios[1::2])) > 10
+    assert np.std(ratios) > 0.1
+
+
+def test_the_two_examples_of_a_pair_have_ratios_of_their_own(toy):
+    config = _config(shuffle_buffer=1)
+    config.mixing.update(mixup_alpha=1.0, both_ways=True)
+
+    mixed = _collect(input_pipeline.train_stream(*toy, config, seed=5, replica_batch=30), 10)
+
+    # The second channel tells the record.
+    one = input_pipeline.train_stream(*toy, _config(shuffle_buffer=1), seed=5, replica_batch=30)
+    numbers = np.array(_numbers(_collect(one, 10)["image"]), np.float64).reshape(-1, 2)
+    blends = mixed["image"][:, 0, 0, 1].astype(np.float64).reshape(-1, 2)
+    span = numbers[:, 0] - numbers[:, 1]
+    ratios = np.stack([blends[:, 0] - numbers[:, 1], numbers[:, 0] - blends[:, 1]]) / span
+    assert ((ratios > -1e-4) & (ratios < 1 + 1e-4)).all()
+    # Uniform (alpha = 1) and independent: 150 pairs correlate by 0.08 at random, fixed seeds.
+    assert abs(ratios.mean() - 0.5) < 0.07
+    assert abs(np.corrcoef(ratios)[0, 1]) < 0.25
+
+
+def test_a_stream_can_start_inside_a_pair(toy):
+    """Step 3 of 5 examples begins at example 15, the second of the pair (14, 15)."""
+    config = _augmented("both ways")
+    streams = [
+        input_pipeline.train_stream(*toy, config, seed=3, start_step=step, replica_batch=5)
+        for step in (0, 3)
+    ]
+    whole, resumed = _collect(streams[0], 16), _collect(streams[1], 13)
+    _assert_same(resumed, {name: field[15:] for name, field in whole.items()})
 
 
 def test_hosts_read_different_shards_and_augment_differently(toy):
@@ -292,7 +329,7 @@ def test_hosts_read_different_shards_and_augment_differently(toy):
     pictures = [
         _collect(
             input_pipeline.train_stream(
-                info, twice, _augmented(False), seed=1, replica_batch=1, host=host, hosts=2
+                info, twice, _augmented("no"), seed=1, replica_batch=1, host=host, hosts=2
             ),
             6,
         )["image"]
@@ -346,8 +383,9 @@ def test_evaluation_keeps_the_order_of_the_shards(toy):
     np.testing.assert_array_equal(collected["weight"], [1.0] * 11 + [0.0])
 
 
-def test_shapes_are_static(toy):
-    train = input_pipeline.train_stream(*toy, _augmented(True), seed=1, replica_batch=5)
+@pytest.mark.parametrize("mixed", MIXED)
+def test_shapes_are_static(toy, mixed):
+    train = input_pipeline.train_stream(*toy, _augmented(mixed), seed=1, replica_batch=5)
     evaluation = input_pipeline.eval_stream(*toy, _config(), split="test", replica_batch=5)
     spec = {
         "image": tf.TensorSpec([5, SIDE, SIDE, 3], tf.float32),

@@ -12,7 +12,6 @@ from ml_collections import ConfigDict
 
 from pipelines import mixing
 
-BOTH = ConfigDict({"mixup_alpha": 0.2, "cutmix": True})
 LABELS = tf.one_hot([1, 3], 5)
 
 
@@ -114,11 +113,23 @@ def test_position_chooses_the_kind(mixup_alpha, cutmix, position, expected):
     assert not np.array_equal(kinds["mixup"][0], kinds["cutmix"][0])
 
 
-def test_records_per_example():
-    assert mixing.records_per_example(None) == 1
-    assert mixing.records_per_example(ConfigDict({"mixup_alpha": 0.0, "cutmix": False})) == 1
-    assert mixing.records_per_example(ConfigDict({"mixup_alpha": 0.0, "cutmix": True})) == 2
-    assert mixing.records_per_example(BOTH) == 2
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"mixup_alpha": 0.0, "cutmix": False}, (1, 1)),
+        ({"mixup_alpha": 0.0, "cutmix": False, "both_ways": True}, (1, 1)),
+        ({"mixup_alpha": 0.0, "cutmix": True}, (2, 1)),
+        ({"mixup_alpha": 0.2, "cutmix": True, "both_ways": False}, (2, 1)),
+        ({"mixup_alpha": 0.2, "cutmix": False, "both_ways": True}, (2, 2)),
+        ({"mixup_alpha": 0.0, "cutmix": True, "both_ways": True}, (2, 2)),
+    ],
+)
+def test_a_group_is_what_is_mixed_and_what_comes_of_it(fields, expected):
+    assert mixing.group(ConfigDict(fields)) == expected
+
+
+def test_without_a_section_nothing_is_mixed():
+    assert mixing.group(None) == (1, 1)
 
 
 def test_negative_alpha_is_an_error():
