@@ -7,6 +7,13 @@ export UV_HTTP_TIMEOUT ?= 300
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_NO_INPUT = 1
 
+# uv leaves bytecode out, as pip doesn't: compile, of all that is locked, what the commands
+# import, so that they start in half the time.
+IMPORTS = apache_beam.runners.portability.fn_api_runner, jinja2, matplotlib.pyplot, orbit, rich.live, \
+  sklearn.datasets, tensorflow_addons, tensorflow_datasets
+COMPILE = @env -u PYTHONDONTWRITEBYTECODE TF_CPP_MIN_LOG_LEVEL=3 .venv/bin/python -W ignore -c \
+  'import logging; logging.disable(); import $(IMPORTS)'
+
 .DEFAULT_GOAL := help
 .PHONY: help .venv demo test lint bench bench-peers clean
 
@@ -32,6 +39,7 @@ help:  ## list the targets
 	.venv/bin/python -m pip install --quiet uv==$(UV_VERSION)
 	$(UV) pip install --python .venv/bin/python --quiet -r requirements.txt
 	$(UV) pip install --python .venv/bin/python --quiet --no-deps --no-build-isolation -e .
+	$(COMPILE)
 	@touch $@
 
 demo: .venv  ## the main job on real handwritten digits: raw files to a served model
