@@ -7,7 +7,10 @@ positions are MixUp's and those at odd ones CutMix's.
 
 An example costs two records that way, and most of the time of small pictures is their decoding.
 With `both_ways`, each pair of records gives two examples, the first mixed with the second and the
-second with the first, each with a ratio and a box of its own: an example costs one record.
+second with the first, each with a ratio and a box of its own: an example costs one record. Its
+first record is then the larger part of a MixUp; else half of the pairs would show one record twice
+and the other hardly. The blends of one and the other are as likely as before, for Beta(alpha,
+alpha) is symmetric and the order of the records is random.
 
 tf-models-official's `MixupAndCutmix` isn't used: it draws from the global generator, mixes an
 example with its mirror image in the batch, so that the result depends on how the batch is cut, and
@@ -69,15 +72,16 @@ def mix(
     Returns:
         The mixed image float32 `[H, W, C]` and label float32 `[num_classes]`.
     """
+
+    def blend() -> tuple[tf.Tensor, tf.Tensor]:
+        both_ways = group(cfg)[1] == 2
+        return mixup(images, labels, cfg.mixup_alpha, seed, first_larger=both_ways)
+
     if not cfg.cutmix:
-        return mixup(images, labels, cfg.mixup_alpha, seed)
+        return blend()
     if not cfg.mixup_alpha:
         return cutmix(images, labels, seed)
-    return tf.cond(
-        position % 2 == 0,
-        lambda: mixup(images, labels, cfg.mixup_alpha, seed),
-        lambda: cutmix(images, labels, seed),
-    )
+    return tf.cond(position % 2 == 0, blend, lambda: cutmix(images, labels, seed))
 
 
 def mixup(
@@ -85,6 +89,8 @@ def mixup(
     labels: tf.Tensor,
     alpha: float,
     seed: tf.Tensor,
+    *,
+    first_larger: bool = False,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Blends two examples: ratio * first + (1 - ratio) * second, ratio from Beta(alpha, alpha).
 
@@ -93,6 +99,7 @@ def mixup(
         labels: float32 `[2, num_classes]`.
         alpha: both parameters of the Beta distribution, greater than 0.
         seed: int64 `[2]`.
+        first_larger: whether a ratio below a half becomes its complement.
 
     Returns:
         The mixed image float32 `[H, W, C]` and label float32 `[num_classes]`.
@@ -100,6 +107,8 @@ def mixup(
     # Beta(a, a) is G1 / (G1 + G2) of two Gamma(a). With a = 0.2 both can underflow to 0.
     gammas = tf.random.stateless_gamma([2], seed, alpha)
     ratio = tf.math.divide_no_nan(gammas[0], gammas[0] + gammas[1])
+    if first_larger:
+        ratio = tf.maximum(ratio, 1 - ratio)
     return (
         ratio * images[0] + (1 - ratio) * images[1],
         ratio * labels[0] + (1 - ratio) * labels[1],

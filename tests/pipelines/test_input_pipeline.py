@@ -275,9 +275,8 @@ def test_mixing_takes_pairs_of_records_and_alternates_by_position(toy, both_ways
             mixed["label"][position], ratio * labels[0] + (1 - ratio) * labels[1], atol=1e-4
         )
         ratios.append(ratio)
-    assert len(set(ratios[0::2])) > 10  # drawn anew each time ...
-    assert len(set(ratios[1::2])) > 10
-    assert np.std(ratios) > 0.1
+    assert len(set(ratios[0::2])) > 10  # each drawn anew; CutMix's are areas of 36 pixels
+    assert len(set(ratios[1::2])) > 4
 
 
 def test_the_two_examples_of_a_pair_have_ratios_of_their_own(toy):
@@ -293,8 +292,10 @@ def test_the_two_examples_of_a_pair_have_ratios_of_their_own(toy):
     span = numbers[:, 0] - numbers[:, 1]
     ratios = np.stack([blends[:, 0] - numbers[:, 1], numbers[:, 0] - blends[:, 1]]) / span
     assert ((ratios > -1e-4) & (ratios < 1 + 1e-4)).all()
-    # Uniform (alpha = 1) and independent: 150 pairs correlate by 0.08 at random, fixed seeds.
-    assert abs(ratios.mean() - 0.5) < 0.07
+    # Each record is the larger part of its own example: uniform in [0.5, 1] (alpha = 1), and
+    # independent: 150 pairs correlate by 0.08 at random, and the seeds are fixed.
+    assert ratios.min() > 0.5 - 1e-4
+    assert abs(ratios.mean() - 0.75) < 0.04
     assert abs(np.corrcoef(ratios)[0, 1]) < 0.25
 
 

@@ -77,6 +77,21 @@ def test_mixup_blends_pixels_and_labels_by_the_same_ratio():
         np.testing.assert_allclose(label, [0, ratio, 0, 1 - ratio, 0], atol=1e-6)
 
 
+def test_mixup_can_keep_the_first_the_larger_part():
+    pair = tf.zeros([2, 1, 1, 1])
+
+    def ratios(first_larger: bool) -> np.ndarray:
+        labels = _over_seeds(
+            lambda seed: mixing.mixup(pair, LABELS, 0.5, seed, first_larger=first_larger)[1], 200
+        )
+        np.testing.assert_allclose(labels.numpy().sum(axis=1), 1, atol=1e-6)
+        return labels.numpy()[:, 1]
+
+    drawn, folded = ratios(False), ratios(True)
+    assert 0.3 < (drawn < 0.5).mean() < 0.7
+    np.testing.assert_array_equal(folded, np.maximum(drawn, 1 - drawn))
+
+
 @pytest.mark.parametrize("alpha", [0.2, 1.0])
 def test_mixup_ratio_follows_the_beta_distribution(alpha):
     pair = tf.zeros([2, 1, 1, 1])
