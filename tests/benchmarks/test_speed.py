@@ -23,7 +23,7 @@ def row(attention, seconds, measure="forward", name="imagenet", share=0.5):
 def test_presets_and_parts_are_timed_by_both_paths(command, tmp_path):
     output = tmp_path / "out" / "speed.json"
     arguments = ["--quick", "--preset=imagenet", "--part=whole,latent", "--batch=2"]
-    result = command("benchmarks.speed", *arguments, f"--output={output}").check()
+    result = command("benchmarks.speed", *arguments, f"--output={output}", timeout=300).check()
     record = json.loads(output.read_text())
     seen = {(row["name"], row["attention"], row["measure"]) for row in record["rows"]}
     measures = ("forward", "forward_backward", "train_step")
