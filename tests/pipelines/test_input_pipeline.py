@@ -499,7 +499,7 @@ def test_records_of_another_schema_are_an_error(toy, features, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data": _config(modality="audio")}, "modality='audio' is unknown: choose image or"),
+        ({"data": _config(modality="smell")}, "modality='smell' is unknown: choose audio or"),
         ({"data": _config(shuffle_buffer=0)}, "shuffle_buffer=0 must be at least 1"),
         ({"seed": -1}, "seed=-1, salt=0 and start_step=0 can't be negative"),
         ({"host": 2, "hosts": 2}, r"host=2 must lie in \[0, hosts=2\)"),

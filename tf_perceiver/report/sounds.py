@@ -73,19 +73,20 @@ def spectrogram(waveform: np.ndarray, rate: int) -> np.ndarray:
       rate: in Hz.
 
     Returns:
-      float64 [rows, columns]: dB below the loudest place, the lowest frequency first; rows are
+      float64 [rows, columns]: dB below the loudest of them, the lowest frequency first; rows are
       evenly spaced on the mel scale from 0 to half the rate, or to 16 kHz. All -inf for silence.
     """
     window = int(2 ** np.ceil(np.log2(max(0.03 * rate, 16))))
     padded = np.pad(waveform, window // 2)
     starts = np.linspace(0, len(padded) - window, _COLUMNS).round().astype(int)
     frames = np.stack([padded[start : start + window] for start in starts]) * np.hanning(window)
-    magnitudes = np.abs(np.fft.rfft(frames, 4 * window))
+    spectra = np.abs(np.fft.rfft(frames, 4 * window))
     top = 2595 * np.log10(1 + min(rate / 2, _HIGHEST) / 700)
     frequencies = 700 * (10 ** (np.linspace(0, top, _ROWS) / 2595) - 1)
     rows = np.round(frequencies * 4 * window / rate).astype(int)
     with np.errstate(divide="ignore", invalid="ignore"):
-        decibels = 20 * np.log10(magnitudes[:, rows].T / magnitudes.max())
+        magnitudes = spectra[:, rows].T
+        decibels = 20 * np.log10(magnitudes / magnitudes.max())
     return np.nan_to_num(decibels, nan=-np.inf, neginf=-np.inf)
 
 

@@ -90,7 +90,7 @@ def predict(model: pathlib.Path, files: Sequence[str]) -> Iterator[dict[str, Any
                 f"{file} has {int(rate)} samples a second, the model takes "
                 f"{properties['sample_rate']}; resample it first"
             )
-        return tf.reduce_mean(channels, axis=1)
+        return channels.numpy().mean(axis=1)
 
     size = BATCH if spec.dtype == tf.string else 1  # clouds of different sizes don't stack
     for start in range(0, len(files), size):

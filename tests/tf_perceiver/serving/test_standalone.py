@@ -98,6 +98,7 @@ def test_sounds_of_different_lengths_and_channels(models, tmp_path):
     _wav(tmp_path / "a.wav", np.full((50, 1), 0.25), 8000)
     _wav(tmp_path / "b.wav", np.tile([[-0.75, 0.25]], (70, 1)), 8000)
     ended = _run(models / "sounds", tmp_path / "a.wav", tmp_path / "b.wav")
+    assert ended.returncode == 0, ended.stderr
     assert [json.loads(line) for line in ended.stdout.splitlines()] == [
         {"file": str(tmp_path / "a.wav"), "label": "above", "score": 0.25},
         {"file": str(tmp_path / "b.wav"), "label": "below", "score": 0.25},
@@ -111,7 +112,7 @@ def test_a_sound_of_another_rate_or_format_is_named(models, tmp_path):
     for name, message in zip(("a.wav", "b.wav"), messages, strict=True):
         ended = _run(models / "sounds", tmp_path / name)
         assert ended.returncode == 2
-        assert ended.stderr.startswith(f"error: {tmp_path / name}")
+        assert ended.stderr.splitlines()[-1].startswith(f"error: {tmp_path / name}")
         assert message in ended.stderr
 
 
