@@ -2,6 +2,9 @@
 
 `small`: python -m tf_perceiver.train --config=configs/fsdd.py:small --data=DIR --workdir=DIR
   data      official split, preprocessed with --sample_rate=8000, the recordings' own
+  hardware  2 cores of an AMD EPYC (Zen 3, AVX2), no GPU
+  time      45 minutes beside other work, at up to 290 examples/s
+  accuracy  99.3 % of the 300 test recordings, one seed (logistic regression: 95.0)
 """
 
 from __future__ import annotations
