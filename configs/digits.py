@@ -1,10 +1,10 @@
 """scikit-learn's handwritten digits, 8 x 8 pixels: what `make demo` trains.
 
 `small`: make demo
-  hardware  2 cores of an AMD EPYC (Zen 4), no GPU
-  time      2.5 minutes for 140 epochs, at 1,160 to 1,330 examples/s; the whole demo 255 and 265 s
-            in two runs with .venv set up, 346 s with it
-  accuracy  97.5 % of 358 held-out digits with seed 0, 98.0 with 1, 96.9 with 2; mean 97.5
+  hardware  2 cores of an AMD EPYC (Zen 3, AVX2), no GPU
+  time      about 2.5 minutes for 140 epochs, at 1,410 to 1,490 examples/s; the whole demo 212 s with
+            .venv set up
+  accuracy  97.2 % of 358 held-out digits with seed 0, 97.2 with 1, 96.9 with 2; mean 97.1
 """
 
 from __future__ import annotations
