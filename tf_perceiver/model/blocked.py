@@ -9,13 +9,15 @@ kept between forward and backward, and no block is alive longer than its turn.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 from tf_perceiver.model.attention import MASKED_LOGIT
 from tf_perceiver.model.factors import Channels
 from tf_perceiver.model.operands import Named, Operands, Parts, product
+
+_Slopes = tuple[Parts, Channels, list[tf.Tensor]]
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Channels))
 
@@ -33,7 +35,7 @@ def select(operands: Operands, queries: Channels) -> tuple[Channels, tf.Tensor]:
       `MASKED_LOGIT`.
     """
     queries = operands.in_tiles(queries)
-    names = [name for name in FIELDS if getattr(queries, name) is not None]
+    names = _present(queries)
     inputs = operands.differentiable
 
     @tf.custom_gradient
@@ -53,7 +55,7 @@ def select(operands: Operands, queries: Channels) -> tuple[Channels, tf.Tensor]:
 
 
 def _select(operands: Operands, queries: Channels, inputs: Named) -> tuple[Channels, tf.Tensor]:
-    summed = [name for name in FIELDS if getattr(queries, name) is not None and name != "outer"]
+    summed = [name for name in _present(queries) if name != "outer"]
     nothing = _column(queries)
     dtype = nothing.dtype
 
@@ -101,20 +103,14 @@ def _select_gradient(
     along_log_sum: tf.Tensor,
 ) -> Parts:
     """Gradients to the queries' channels and to the inputs; `along` is the one to the means."""
-    names = [name for name in FIELDS if getattr(queries, name) is not None]
-    summed = [name for name in names if name != "outer"]
     dtype = log_sum.dtype
     # With weights a and gradient d to them, that to the logits is a (d - sum(a d) + d_log_sum).
     shift = along_log_sum
-    for name in names:
+    for name in _present(queries):
         product_sum = tf.reduce_sum(getattr(along, name) * getattr(means, name), -1, keepdims=True)
         shift -= tf.reduce_sum(product_sum, 1) if name == "inner" else product_sum
 
-    def body(start: tf.Tensor, rows: int | None, state: Parts) -> tuple[Parts, Parts]:
-        block = operands.block(inputs, start, rows)
-        with tf.GradientTape() as tape:
-            tape.watch([block[name] for name in inputs])
-            parts = operands.inputs(block, rows)
+    def body(parts: Parts, start: tf.Tensor, rows: int | None, state: Parts) -> _Slopes:
         asked = operands.queries(queries, -log_sum, start, rows)
         upstream = operands.queries(along, shift, start, rows, refuse=False)
         weights = tf.exp(product(asked, parts, dtype))
@@ -124,27 +120,10 @@ def _select_gradient(
             _shared(_turned(slopes, q, part) + _turned(weights, d, part), part)
             for q, d, part in zip(asked, upstream, parts, strict=True)
         ]
-        to_inputs = tape.gradient(
-            parts, [block[name] for name in inputs], to_parts, tf.UnconnectedGradients.ZERO
-        )
-        state = tuple(
-            old + getattr(to_queries, name) for name, old in zip(summed, state, strict=True)
-        )
-        if to_queries.outer is not None:
-            to_inputs = [tf.transpose(to_queries.outer, [0, 2, 1]), *to_inputs]
-        return state, tuple(to_inputs)
+        return state, to_queries, to_parts
 
-    per_row = operands.blocks.inner
-    specs = [tf.TensorSpec([x.shape[0], per_row, x.shape[2]], dtype) for x in inputs.values()]
-    if queries.outer is not None:
-        specs.insert(0, tf.TensorSpec([log_sum.shape[0], 1, log_sum.shape[1]], dtype))
-    state = tuple(tf.zeros_like(getattr(queries, name)) for name in summed)
-    state, outputs = operands.blocks.walk(body, state, specs)
-    gradients = dict(zip(summed, state, strict=True))
-    if queries.outer is not None:
-        outer, *outputs = outputs
-        gradients["outer"] = tf.transpose(outer, [0, 2, 1])
-    return (*(gradients[name] for name in names), *outputs)
+    _, gradients = _walk_back(operands, queries, inputs, body, ())
+    return gradients
 
 
 def answer(operands: Operands, latents: Channels, shift: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
@@ -160,7 +139,7 @@ def answer(operands: Operands, latents: Channels, shift: tf.Tensor, values: tf.T
       [B, M, h e], head-major.
     """
     latents = operands.in_tiles(latents)
-    names = [name for name in FIELDS if getattr(latents, name) is not None]
+    names = _present(latents)
     inputs = operands.differentiable
 
     @tf.custom_gradient
@@ -240,19 +219,13 @@ def _answer_gradient(
 ) -> Parts:
     """Gradients to shift, values, the keys' channels and the inputs."""
     heads, size = values.shape[1], values.shape[3]
-    names = [name for name in FIELDS if getattr(keys, name) is not None]
-    summed = [name for name in names if name != "outer"]
     dtype = shift.dtype
     with_ones = tf.concat([values, tf.ones_like(values[..., :1])], -1)
     per_head = tf.concat([tf.shape(upstream)[:2], [heads, size]], 0)
     delta = -tf.reduce_sum(tf.reshape(upstream * answers, per_head), -1)  # [B, M, h]
 
-    def body(start: tf.Tensor, rows: int | None, state: Parts) -> tuple[Parts, Parts]:
-        to_shift, to_values, *to_keys = state
-        block = operands.block(inputs, start, rows)
-        with tf.GradientTape() as tape:
-            tape.watch([block[name] for name in inputs])
-            parts = operands.inputs(block, rows)
+    def body(parts: Parts, start: tf.Tensor, rows: int | None, state: Parts) -> _Slopes:
+        to_shift, to_values = state
         block_keys, logits = _answer_logits(operands, keys, shift, heads, parts, start, rows)
         d, less, logs = (
             _heads_apart(operands.blocks.to_tiles(x, rows), heads)
@@ -272,33 +245,68 @@ def _answer_gradient(
             sums.append(_heads_merged(tf.cast(turned, dtype)))
             to_part = _shared(tf.reduce_sum(tf.matmul(near, key), 1), part)
             to_parts.append(tf.reshape(to_part, tf.shape(part)))
-        block_sums, ones = operands.channels(tuple(sums), rows)
-        to_inputs = tape.gradient(
+        to_block, ones = operands.channels(tuple(sums), rows)
+        return (to_shift + ones, to_values), to_block, to_parts
+
+    state = (tf.zeros_like(shift), tf.zeros_like(values, dtype))
+    (to_shift, to_values), gradients = _walk_back(operands, keys, inputs, body, state)
+    return (to_shift, tf.cast(to_values, values.dtype), *gradients)
+
+
+def _walk_back(
+    operands: Operands,
+    channels: Channels,
+    inputs: Named,
+    slopes: Callable[[Parts, tf.Tensor, int | None, Parts], _Slopes],
+    state: Parts,
+) -> tuple[Parts, Parts]:
+    """The backward pass over all blocks.
+
+    Args:
+      operands: how inputs are multiplied. channels: what they are multiplied with.
+      inputs: what has a gradient.
+      slopes: (a block's inputs, first row, number of rows, state) -> state, and the gradients to
+        the channels by the block and to its inputs.
+      state: of `slopes`, before the first block.
+
+    Returns:
+      The last state; the gradients to the channels' fields and to the inputs, one after the other.
+    """
+    names = _present(channels)
+    summed = [name for name in names if name != "outer"]
+    nothing = _column(channels)
+
+    def body(start: tf.Tensor, rows: int | None, all_state: Parts) -> tuple[Parts, Parts]:
+        block = operands.block(inputs, start, rows)
+        with tf.GradientTape() as tape:
+            tape.watch([block[name] for name in inputs])
+            parts = operands.inputs(block, rows)
+        own, sums = all_state[: len(state)], all_state[len(state) :]
+        own, to_channels, to_parts = slopes(parts, start, rows, own)
+        outputs = tape.gradient(
             parts, [block[name] for name in inputs], to_parts, tf.UnconnectedGradients.ZERO
         )
-        to_keys = [
-            old + getattr(block_sums, name) for name, old in zip(summed, to_keys, strict=True)
-        ]
-        if block_sums.outer is not None:
-            to_inputs = [tf.transpose(block_sums.outer, [0, 2, 1]), *to_inputs]
-        return (to_shift + ones, to_values, *to_keys), tuple(to_inputs)
+        if to_channels.outer is not None:
+            outputs = [tf.transpose(to_channels.outer, [0, 2, 1]), *outputs]
+        sums = [old + getattr(to_channels, n) for n, old in zip(summed, sums, strict=True)]
+        return (*own, *sums), tuple(outputs)
 
-    per_row = operands.blocks.inner
+    dtype, per_row = nothing.dtype, operands.blocks.inner
     specs = [tf.TensorSpec([x.shape[0], per_row, x.shape[2]], dtype) for x in inputs.values()]
-    if keys.outer is not None:
-        specs.insert(0, tf.TensorSpec([shift.shape[0], 1, shift.shape[1]], dtype))
-    state = (
-        tf.zeros_like(shift),
-        tf.zeros_like(values, dtype),
-        *(tf.zeros_like(getattr(keys, name)) for name in summed),
-    )
-    (to_shift, to_values, *to_keys), outputs = operands.blocks.walk(body, state, specs)
-    gradients = dict(zip(summed, to_keys, strict=True))
-    if keys.outer is not None:
+    if channels.outer is not None:
+        specs.insert(0, tf.TensorSpec([nothing.shape[0], 1, nothing.shape[1]], dtype))
+    zeros = [tf.zeros_like(getattr(channels, name)) for name in summed]
+    last, outputs = operands.blocks.walk(body, (*state, *zeros), specs)
+    gradients = dict(zip(summed, last[len(state) :], strict=True))
+    if channels.outer is not None:
         outer, *outputs = outputs
         gradients["outer"] = tf.transpose(outer, [0, 2, 1])
-    to_values = tf.cast(to_values, values.dtype)
-    return (to_shift, to_values, *(gradients[name] for name in names), *outputs)
+    return last[: len(state)], (*(gradients[name] for name in names), *outputs)
+
+
+def _present(channels: Channels) -> list[str]:
+    """The fields that there are."""
+    return [name for name in FIELDS if getattr(channels, name) is not None]
 
 
 def _column(channels: Channels) -> tf.Tensor:

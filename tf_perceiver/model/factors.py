@@ -20,6 +20,7 @@ import dataclasses
 
 import tensorflow as tf
 
+from tf_perceiver.model.attention import MASKED_LOGIT
 from tf_perceiver.model.byte_array import ByteArray, Segment
 from tf_perceiver.model.linear import LAYER_NORM_EPSILON, normalise
 from tf_perceiver.model.positions import FourierGrid
@@ -52,8 +53,7 @@ class Factors:
       pad: [1, p] or None. token: [1, C], normalised, or None.
       mean: [B, M, 1]. scale: [B, M, 1]; B is 1 where the examples share all of the segment.
       replaced: [B, M, 1], 1 where the token stands in for the input and 0 elsewhere, or None.
-      keep: bool [B, M, 1], False for inputs that nobody may look at, or None.
-      channels: C.
+      refused: [B, M, 1], `MASKED_LOGIT` for inputs that nobody may look at, else 0; or None.
     """
 
     content: tf.Tensor | None
@@ -64,8 +64,7 @@ class Factors:
     mean: tf.Tensor
     scale: tf.Tensor
     replaced: tf.Tensor | None
-    keep: tf.Tensor | None
-    channels: int
+    refused: tf.Tensor | None
 
     @property
     def inputs(self) -> int | None:
@@ -142,7 +141,7 @@ class Factors:
     def cut(self, start: tf.Tensor, count: int) -> Factors:
         """The inputs start .. start + count - 1; of a grid, whole rows."""
         fields = {}
-        for name in ("content", "positions", "mean", "scale", "replaced", "keep"):
+        for name in ("content", "positions", "mean", "scale", "replaced", "refused"):
             tensor = getattr(self, name)
             if tensor is not None:
                 shape = tf.shape(tensor)
@@ -220,9 +219,10 @@ def of_segment(
             content, positions = content + positions, None
     pad = None if segment.pad is None else tf.cast(segment.pad, dtype)
 
-    channels = segment.channels
-    mean, deviation = _statistics(content, positions, grid, pad, channels, dtype)
-    token, replaced = None, None
+    mean, deviation = _statistics(content, positions, grid, pad, segment.channels, dtype)
+    token = replaced = refused = None
+    if mask is not None:
+        refused = tf.where(mask, tf.zeros([], dtype), tf.constant(MASKED_LOGIT, dtype))[..., None]
     if segment.masked is not None:
         token = normalise(tf.cast(segment.token, dtype))
         replaced = tf.cast(segment.masked, dtype)[..., None]
@@ -236,8 +236,7 @@ def of_segment(
         mean,
         deviation,
         replaced,
-        None if mask is None else mask[..., None],
-        channels,
+        refused,
     )
 
 
@@ -310,5 +309,5 @@ def _along(queries: tf.Tensor, row: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(queries * row, -1, keepdims=True)
 
 
-def _shape(x: tf.Tensor) -> tf.Tensor:
+def _shape(x: tf.Tensor) -> list[tf.Tensor]:
     return tf.unstack(tf.shape(x))

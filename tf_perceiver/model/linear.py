@@ -137,10 +137,11 @@ class Linear(tf.keras.layers.Layer):
         )
         self.bias = self.add_weight(name=f"{name}.bias", shape=(outputs,), initializer="zeros")
 
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        """[..., inputs] -> [..., outputs]."""
+    def call(self, x: tf.Tensor, biased: bool = True) -> tf.Tensor:
+        """[..., inputs] -> [..., outputs]; with or without the bias."""
         leading = tf.shape(x)[:-1]
-        y = tf.matmul(tf.reshape(x, [-1, self.inputs]), self.kernel) + self.bias
+        y = tf.matmul(tf.reshape(x, [-1, self.inputs]), self.kernel)
+        y = y + self.bias if biased else y
         y = tf.reshape(y, tf.concat([leading, [self.outputs]], 0))
         return tf.ensure_shape(y, x.shape[:-1] + [self.outputs])
 

@@ -13,7 +13,6 @@ import dataclasses
 
 import tensorflow as tf
 
-from tf_perceiver.model.attention import MASKED_LOGIT
 from tf_perceiver.model.blocks import Blocks
 from tf_perceiver.model.factors import Channels, Factors
 
@@ -56,9 +55,8 @@ class Operands:
         named = dict(inputs)
         if self.factors.replaced is not None:
             named["token"] = self.factors.replaced
-        if self.factors.keep is not None:
-            refused = tf.cast(~self.factors.keep, self.factors.mean.dtype)
-            named["refused"] = refused * tf.constant(MASKED_LOGIT, refused.dtype)
+        if self.factors.refused is not None:
+            named["refused"] = self.factors.refused
         return dict(zip(named, self.blocks.cut(list(named.values()), start, rows), strict=True))
 
     def inputs(self, block: Named, rows: int | None) -> Parts:
@@ -96,7 +94,7 @@ class Operands:
         """
         wide = [] if channels.wide is None else [channels.wide]
         thin = [] if channels.thin is None else [channels.thin]
-        if self.factors.keep is not None:
+        if self.factors.refused is not None:
             thin.append(tf.ones_like(shift) if refuse else tf.zeros_like(shift))
         thin.append(shift)
         near = [*wide, *thin] if self.merged else thin
@@ -118,7 +116,7 @@ class Operands:
         sizes = [
             self.factors.width if self.merged else 0,
             len(self.factors.thin_names),
-            int(self.factors.keep is not None),
+            int(self.factors.refused is not None),
             1,
         ]
         if self.factors.grid is not None:

@@ -196,7 +196,8 @@ def answers(
     exact = statistics_dtype(dtype)
     gamma, beta = tf.cast(norm.gamma, exact), tf.cast(norm.beta, exact)
     normalised = layer.kv_ln(latents)
-    keys = tf.cast(_unbiased(attn.k, normalised), exact)
+    # Its bias would shift all logits of a query alike.
+    keys = tf.cast(attn.k(normalised, biased=False), exact)
     keys = depending_on(keys, tf.convert_to_tensor(attn.k.bias))
     kernel, bias = (tf.cast(weight, exact) for weight in (attn.q.kernel, attn.q.bias))
     folded = _folded(keys, kernel, attn.heads)  # [B, h N, Cq]
@@ -253,15 +254,6 @@ def _folds_output(attn: tf.keras.layers.Layer, queries: int | None, latents: int
     inner, outputs = attn.v.outputs, attn.o.outputs
     folded = outputs * (queries * latents + latents * inner)
     return folded < queries * (latents * inner + inner * outputs)
-
-
-def _unbiased(linear: tf.keras.layers.Layer, x: tf.Tensor) -> tf.Tensor:
-    """A linear without its bias, which would shift all logits of a query alike."""
-    leading = tf.shape(x)[:-1]
-    y = tf.matmul(tf.reshape(x, [-1, linear.inputs]), tf.cast(linear.kernel, x.dtype))
-    return tf.ensure_shape(
-        tf.reshape(y, tf.concat([leading, [linear.outputs]], 0)), [*x.shape[:-1], linear.outputs]
-    )
 
 
 def _folded(x: tf.Tensor, kernel: tf.Tensor, heads: int) -> tf.Tensor:
