@@ -23,6 +23,9 @@ SPLIT_NAMES = {
 }
 
 
+NO_LABEL = -1  # The index of no class.
+
+
 class InputError(ValueError):
     """The input folder or a flag is not as a dataset needs it; the message is one line."""
 
@@ -34,24 +37,32 @@ class Item:
     Attributes:
       key: stable name: path relative to the input folder, for packs `path#index`.
       path: of the file, relative to the input folder.
-      label: class name.
+      label: class name; "" in a dataset where an item doesn't have one label.
       split: split name; None until assigned.
       index: position in a pack; None for a file of its own.
     """
 
     key: str
     path: str
-    label: str
+    label: str = ""
     split: str | None = None
     index: int | None = None
 
 
 @dataclasses.dataclass
 class Listing:
-    """All items of an input folder, and one line for each kind of file that was left aside."""
+    """What is in an input folder.
+
+    Attributes:
+      items: all of them.
+      notes: one line for each kind of file that was left aside.
+      labels: the dataset's class names in their official order; None: those of the training items,
+        sorted.
+    """
 
     items: list[Item]
     notes: list[str] = dataclasses.field(default_factory=list)
+    labels: tuple[str, ...] | None = None
 
 
 def join(root: str, path: str) -> str:
@@ -229,7 +240,7 @@ def assign_splits(items: Sequence[Item], splits: str | None, root: str) -> list[
 
 def class_names(items: Iterable[Item]) -> tuple[str, ...]:
     """Sorted names of the classes in the training split; a label is an index into them."""
-    return tuple(sorted({item.label for item in items if item.split == "train"}))
+    return tuple(sorted({item.label for item in items if item.split == "train"} - {""}))
 
 
 def plan_shards(items: Iterable[Item], shards: int | None) -> dict[str, list[list[Item]]]:
@@ -261,8 +272,11 @@ def plan_shards(items: Iterable[Item], shards: int | None) -> dict[str, list[lis
 
 
 def encode_items(items: Iterable[Item], labels: Sequence[str]) -> bytes:
-    """One JSON line an item, `[key, path, index, label index]`: the work list of a shard."""
-    numbers = {name: number for number, name in enumerate(labels)}
+    """One JSON line an item, `[key, path, index, label index]`: the work list of a shard.
+
+    An item without a label gets the index -1.
+    """
+    numbers = {name: number for number, name in enumerate(labels)} | {"": NO_LABEL}
     lines = (
         json.dumps([item.key, item.path, item.index, numbers[item.label]], ensure_ascii=True)
         for item in items
@@ -274,7 +288,7 @@ def decode_items(data: bytes, labels: Sequence[str], split: str) -> Iterator[tup
     """Items of a work list and their label indices."""
     for line in data.decode().splitlines():
         key, path, index, label = json.loads(line)
-        yield Item(key, path, labels[label], split, index), label
+        yield Item(key, path, "" if label == NO_LABEL else labels[label], split, index), label
 
 
 def item_seed(seed: int, key: str) -> int:

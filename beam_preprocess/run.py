@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from beam_preprocess import console, dataflow, manifest, options, progress, rejects
 from beam_preprocess.datasets import DATASETS
+from beam_preprocess.statistics import add_totals
 from pipelines.records import DatasetInfo, Split, shard_name
 
 if TYPE_CHECKING:
@@ -82,7 +83,9 @@ def run(argv: Sequence[str]) -> DatasetInfo:
     )
     rejected = sum(info.rejects.values())
     print(
-        f"{info.name}: {counts}; {len(info.labels)} classes; {rejected:,} rejected"
+        f"{info.name}: {counts}; "
+        + (f"{len(info.labels)} classes; " if info.labels else "")
+        + f"{rejected:,} rejected"
         + (f" (listed in {rejects.REJECTS_FILE})" if rejected else "")
         + f"; {seconds:.1f} s; in {flags.output}",
         flush=True,
@@ -146,7 +149,7 @@ def _list_items(flags: options.Flags) -> tuple[list[manifest.Item], tuple[str, .
     own_splits = any(item.split for item in listing.items)
     splits = flags.splits or (None if own_splits else dataset.default_splits)
     items = manifest.assign_splits(listing.items, splits, flags.input)
-    labels = manifest.class_names(items)
+    labels = manifest.class_names(items) if listing.labels is None else listing.labels
     for note in listing.notes:
         print(f"note: {note}", flush=True)
     return items, labels
@@ -221,6 +224,7 @@ def _describe(
     rejected: list[rejects.Reject],
     argv: Sequence[str],
 ) -> DatasetInfo:
+    dataset = DATASETS[flags.dataset]
     splits: dict[str, Split] = {}
     statistics: dict[str, dict] = {}
     names = sorted({report.split for report in reports}, key=lambda name: (name != "train", name))
@@ -229,8 +233,13 @@ def _describe(
         splits[name] = Split(name, tuple(report.shard for report in mine))
         if not splits[name].records:
             raise manifest.InputError(f"every item of the split {name!r} was rejected")
-        counts = [sum(r.label_counts.get(index, 0) for r in mine) for index in range(len(labels))]
-        statistics[name] = {"label_counts": dict(zip(labels, counts, strict=True))}
+        statistics[name] = {}
+        if "label" in dataset.features:
+            counts = [sum(r.label_counts.get(i, 0) for r in mine) for i in range(len(labels))]
+            statistics[name]["label_counts"] = dict(zip(labels, counts, strict=True))
+        if dataset.totals:
+            parts = [report.totals for report in mine if report.totals]
+            statistics[name]["totals"] = add_totals(parts)
         for quantity in sorted({quantity for r in mine for quantity in r.measures}):
             values = [r.measures[quantity] for r in mine if quantity in r.measures]
             statistics[name][quantity] = {
@@ -238,17 +247,17 @@ def _describe(
                 "max": max(high for _, high, _ in values),
                 "mean": sum(total for _, _, total in values) / splits[name].records,
             }
-    for label, count in statistics["train"]["label_counts"].items():
+    for label, count in statistics["train"].get("label_counts", {}).items():
         if not count:
             raise manifest.InputError(f"every training item of class {label!r} was rejected")
     return DatasetInfo(
         name=flags.dataset,
-        features=DATASETS[flags.dataset].features,
+        features=dataset.features,
         labels=labels,
         splits=splits,
         rejects=rejects.count_by_reason(rejected),
         statistics=statistics,
-        properties=DATASETS[flags.dataset].properties(flags.reading),
+        properties=dataset.properties(flags.reading),
         command="python -m beam_preprocess.run " + shlex.join(argv),
     )
 
@@ -262,8 +271,7 @@ def _add_companions(
     lines = "".join(reject.to_line() for reject in rejected)
     shards.write_file(manifest.join(staged, rejects.REJECTS_FILE), lines.encode())
     with tempfile.TemporaryDirectory() as folder:
-        tfds_metadata.write(folder, info)
-        for name in tfds_metadata.METADATA_FILES:
+        for name in tfds_metadata.write(folder, info):
             with open(os.path.join(folder, name), "rb") as file:
                 shards.write_file(manifest.join(staged, name), file.read())
 

@@ -26,6 +26,7 @@ from beam_preprocess import manifest
 from beam_preprocess.datasets import DATASETS
 from beam_preprocess.datasets.dataset import ReadOptions
 from beam_preprocess.rejects import Reject
+from beam_preprocess.statistics import Totals, add_totals
 from pipelines import records
 from pipelines.readers import Rejected
 
@@ -61,6 +62,7 @@ class ShardReport:
       rejects: number of rejected items; they are listed in the work folder.
       label_counts: label index to records.
       measures: measured quantity to (minimum, maximum, sum).
+      totals: see `Dataset.totals`, summed over the shard.
     """
 
     split: str
@@ -69,6 +71,7 @@ class ShardReport:
     rejects: int
     label_counts: dict[int, int]
     measures: dict[str, tuple[int, int, int]]
+    totals: Totals = dataclasses.field(default_factory=dict)
 
 
 def items_path(work: str, job: ShardJob) -> str:
@@ -149,6 +152,7 @@ class MakeShard(beam.DoFn):
         rejects: list[Reject] = []
         label_counts: dict[int, int] = {}
         measures: dict[str, tuple[int, int, int]] = {}
+        totals: list[Totals] = []
         written = 0
         path = shard_path(self._work, job)
         local = "://" not in path
@@ -168,12 +172,15 @@ class MakeShard(beam.DoFn):
                     for name, value in dataset.measure(fields).items():
                         low, high, total = measures.get(name, (value, value, 0))
                         measures[name] = (min(low, value), max(high, value), total + value)
-                    key = item.key.encode(errors="surrogateescape")
-                    example = {**fields, "label": label, "key": key}
+                    if dataset.totals:
+                        totals.append(dataset.totals(fields))
+                    example = {**fields, "key": item.key.encode(errors="surrogateescape")}
+                    if label != manifest.NO_LABEL:
+                        example["label"] = label
+                        label_counts[label] = label_counts.get(label, 0) + 1
                     record = records.encode(example, dataset.features)
                     writer.write(record)
                     written += 1
-                    label_counts[label] = label_counts.get(label, 0) + 1
                     self._records.inc()
                     self._record_bytes.update(len(record))
             digest = _sync_and_hash(part)
@@ -192,6 +199,7 @@ class MakeShard(beam.DoFn):
             rejects=len(rejects),
             label_counts=label_counts,
             measures=measures,
+            totals=add_totals(totals),
         )
 
 

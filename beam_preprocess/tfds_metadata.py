@@ -14,15 +14,19 @@ from pipelines.records import DatasetInfo
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
-METADATA_FILES = ("dataset_info.json", "features.json", "label.labels.txt")
+LABELS_FILE = "label.labels.txt"  # Where records have a label.
+METADATA_FILES = ("dataset_info.json", "features.json", LABELS_FILE)
 
 
-def write(folder: str, info: DatasetInfo) -> None:
+def write(folder: str, info: DatasetInfo) -> tuple[str, ...]:
     """Writes TensorFlow Datasets' description of a dataset.
 
     Args:
-      folder: gets METADATA_FILES; local.
+      folder: gets the files; local.
       info: the dataset.
+
+    Returns:
+      The names of the files.
     """
     import tensorflow_datasets as tfds
 
@@ -49,8 +53,12 @@ def write(folder: str, info: DatasetInfo) -> None:
             version="1.0.0",
             check_data=False,
         )
-        for name in METADATA_FILES:
+        names = tuple(
+            name for name in METADATA_FILES if name != LABELS_FILE or "label" in info.features
+        )
+        for name in names:
             shutil.copyfile(os.path.join(scratch, name), os.path.join(folder, name))
+    return names
 
 
 def _feature(info: DatasetInfo, name: str) -> tfds.features.FeatureConnector:
@@ -62,7 +70,8 @@ def _feature(info: DatasetInfo, name: str) -> tfds.features.FeatureConnector:
     if name == "label":
         return tfds.features.ClassLabel(names=list(info.labels))
     if feature.dtype == "bytes":
-        return tfds.features.Text()
+        text = tfds.features.Text()
+        return tfds.features.Sequence(text) if feature.shape else text
     if feature.dtype == "int16":
         return tfds.features.Tensor(
             shape=feature.shape, dtype=np.int16, encoding=tfds.features.Encoding.BYTES

@@ -14,8 +14,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from beam_preprocess import console, rejects
 from beam_preprocess.datasets import DATASETS, image_folder
+from beam_preprocess.datasets.dataset import Dataset
+from beam_preprocess.statistics import Totals, add_totals
 from pipelines import records
 from pipelines.readers import Rejected, audio, image, points
 
@@ -85,8 +89,7 @@ def problems(directory: str, info: records.DatasetInfo) -> Iterator[str]:
         yield f"{rejects.REJECTS_FILE}: lists {rejected}, {records.DATASET_FILE} {info.rejects}"
     keys: set[bytes] = set()
     for split in info.splits.values():
-        counts: Counter[str] = Counter()
-        measured: dict[str, list[int]] = {}
+        summary = _Summary(DATASETS.get(info.name), info)
         clean = True
         for shard in split.shards:
             path = os.path.join(directory, shard.name)
@@ -95,25 +98,53 @@ def problems(directory: str, info: records.DatasetInfo) -> Iterator[str]:
                 clean = False
                 yield f"{shard.name}: {difference}"
                 continue
-            for problem in _record_problems(path, shard, info, keys, counts, measured):
+            for problem in _record_problems(path, shard, info, keys, summary):
                 clean = False
                 yield f"{shard.name}: {problem}"
         # After a problem with records the statistics cannot agree: say it once.
         statistics = info.statistics.get(split.name)
-        if clean and statistics and statistics != summarise(info.labels, counts, measured):
+        if clean and statistics and statistics != summary.statistics():
             yield f"statistics of {split.name} differ from its records"
 
 
-def summarise(
-    labels: Sequence[str], counts: Counter[str], measured: dict[str, list[int]]
-) -> dict[str, Any]:
-    """Statistics of a split: records by class; minimum, maximum and mean of what was measured."""
-    summary: dict[str, Any] = {"label_counts": {label: counts[label] for label in labels}}
-    for quantity in sorted(measured):
-        values = measured[quantity]
-        mean = sum(values) / len(values)
-        summary[quantity] = {"min": min(values), "max": max(values), "mean": mean}
-    return summary
+class _Summary:
+    """What `dataset.json` should say of a split, gathered from its records."""
+
+    def __init__(self, dataset: Dataset | None, info: records.DatasetInfo) -> None:
+        self._dataset, self._info = dataset, info
+        self._counts: Counter[int] = Counter()
+        self._measured: dict[str, list[int]] = {}
+        self._shards: list[Totals] = []  # Summed shard by shard, as they were made.
+        self._totals: list[Totals] = []
+
+    def add(self, example: dict[str, Any]) -> None:
+        if "label" in example:
+            self._counts[int(example["label"])] += 1
+        if self._dataset is None:
+            return
+        for quantity, value in self._dataset.measure(example).items():
+            self._measured.setdefault(quantity, []).append(value)
+        if self._dataset.totals:
+            self._totals.append(self._dataset.totals(example))
+
+    def end_shard(self) -> None:
+        if self._totals:
+            self._shards.append(add_totals(self._totals))
+            self._totals = []
+
+    def statistics(self) -> dict[str, Any]:
+        """Records by class; sums; minimum, maximum and mean of what was measured."""
+        found: dict[str, Any] = {}
+        if "label" in self._info.features:
+            labels = enumerate(self._info.labels)
+            found["label_counts"] = {label: self._counts[index] for index, label in labels}
+        if self._dataset is not None and self._dataset.totals:
+            found["totals"] = add_totals(self._shards)
+        for quantity in sorted(self._measured):
+            values = self._measured[quantity]
+            mean = sum(values) / len(values)
+            found[quantity] = {"min": min(values), "max": max(values), "mean": mean}
+        return found
 
 
 def _file_difference(path: str, shard: records.Shard) -> str | None:
@@ -138,12 +169,12 @@ def _record_problems(
     shard: records.Shard,
     info: records.DatasetInfo,
     keys: set[bytes],
-    counts: Counter[str],
-    measured: dict[str, list[int]],
+    summary: _Summary,
 ) -> Iterator[str]:
     import tensorflow as tf
 
     dataset = DATASETS.get(info.name)
+    labels = range(len(info.labels))
     parsed = tf.data.TFRecordDataset(path).map(records.parser(info.features))
     read = 0
     try:
@@ -154,20 +185,27 @@ def _record_problems(
             if key in keys:
                 yield f"{where}: its key occurs twice"
             keys.add(key)
-            if not 0 <= example["label"] < len(info.labels):
-                yield f"{where}: label {example['label']} of {len(info.labels)} classes"
+            strange = [
+                int(label)
+                for name in ("label", "labels")
+                for label in np.atleast_1d(example.get(name, ()))
+                if label not in labels
+            ]
+            if strange:
+                yield f"{where}: label {strange[0]} of {len(labels)} classes"
                 continue
             try:
                 _check_content(example, where)
+                if dataset and dataset.check_record:
+                    dataset.check_record(example, where)
             except Rejected as error:
                 yield str(error)
                 continue
-            counts[info.labels[example["label"]]] += 1
-            for quantity, value in dataset.measure(example).items() if dataset else ():
-                measured.setdefault(quantity, []).append(value)
+            summary.add(example)
     except tf.errors.OpError as error:  # A bad checksum, or fields other than declared.
         yield f"record {read}: {' '.join(error.message.split())[:200]}"
         return
+    summary.end_shard()
     if read != shard.records:
         yield f"has {read:,} records, {records.DATASET_FILE} says {shard.records:,}"
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from pipelines.records import DatasetInfo
+
 POINTS = 2048  # of a cloud, as in the paper
 SAMPLED = 512  # pixels, and patches of sound, that an autoencoder is asked for in training
 CLASSIFIERS = ("average", "classification")
@@ -30,6 +32,11 @@ def of_data(data: Mapping[str, Any], classes: int, batch_size: int) -> dict[str,
         shape = (data["points"]["num_points"], 3)
     inputs = tf.random.stateless_normal((batch_size, *shape), seed=(0, 0))
     return {data["modality"]: inputs, "label": one_hot(classes, batch_size)}
+
+
+def described(classes: int) -> DatasetInfo:
+    """A dataset of so many labels, and nothing else."""
+    return DatasetInfo("random", {}, tuple(map(str, range(classes))), {})
 
 
 def one_hot(classes: int, batch_size: int) -> tf.Tensor:

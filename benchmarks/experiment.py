@@ -40,7 +40,7 @@ def measure(
             f"config.data.batch_size={batch_size} can't be divided among {replicas} replicas; "
             f"set --config.data.batch_size={batch_size // replicas * replicas or replicas}"
         )
-    task = tasks.build(config.task, classes)
+    task = tasks.build(config.task, batches.described(classes))
     with distribution.scope():
         model = task.build_model(config.model.to_dict())
         trainer = loop.Trainer(

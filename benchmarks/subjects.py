@@ -128,7 +128,7 @@ def whole(
     model_config = quick.shrunk(model_config) if small else model_config
     batch = batches.of_model(model_config, outputs, batch_size)
     classifies = model_config.get("decoder", {"kind": "average"})["kind"] in batches.CLASSIFIERS
-    task = tasks.Classification(outputs) if classifies else SquaredOutputs()
+    task = tasks.Classification(batches.described(outputs)) if classifies else SquaredOutputs()
     strategy = tf.distribute.OneDeviceStrategy("/gpu:0" if _gpus() else "/cpu:0")
     with strategy.scope():
         model = perceiver.build(model_config, outputs)

@@ -261,6 +261,7 @@ def _splits(batch_size: int) -> dict[str, Any]:
         "batch_size": batch_size,
         "eval_batch_size": 2 * batch_size,
         "shuffle_buffer": 16384,
+        "target": "label",  # Of pipelines.targets.
     }
 
 

@@ -9,6 +9,7 @@ Every random number is drawn statelessly from the seed that the caller gives.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -16,7 +17,7 @@ import tensorflow as tf
 from pipelines import spectrogram
 from pipelines.records import Feature
 
-FEATURES = {"audio": Feature("int16", (None,)), "label": Feature("int64", ())}
+FEATURES = {"audio": Feature("int16", (None,))}
 """What the records of a dataset of sound must hold."""
 
 REPRESENTATIONS = ("waveform", "mel")
@@ -81,17 +82,21 @@ def shape(cfg: Any) -> tuple[int, ...]:
     return (-(-cfg.samples // cfg.mel.hop), cfg.mel.bins, 1)
 
 
-def prepare_train(waveform: tf.Tensor, cfg: Any, seed: tf.Tensor) -> tf.Tensor:
+def prepare_train(
+    fields: Mapping[str, tf.Tensor], cfg: Any, seed: tf.Tensor
+) -> dict[str, tf.Tensor]:
     """Takes a clip at a random time, changes its loudness and, of a spectrogram, masks bands.
 
     Args:
-        waveform: int16 `[n]`, n >= 1, at `cfg.sample_rate`; or float32, full scale being 1.
+        fields: "audio": int16 `[n]`, n >= 1, at `cfg.sample_rate`; or float32, full scale being 1.
         cfg: the `data.audio` section of a config.
         seed: int64 `[2]`, the source of every random choice.
 
     Returns:
-        float32 `[samples]` in [-1, 1] but for the gain, or `[frames, bins, 1]`, normalised.
+        "audio": float32 `[samples]` in [-1, 1] but for the gain, or `[frames, bins, 1]`,
+        normalised.
     """
+    waveform = fields["audio"]
     time_seed, gain_seed, frame_seed, bin_seed = tf.unstack(
         tf.random.experimental.stateless_split(seed, 4)
     )
@@ -105,39 +110,40 @@ def prepare_train(waveform: tf.Tensor, cfg: Any, seed: tf.Tensor) -> tf.Tensor:
         decibels = tf.random.stateless_uniform([], gain_seed, -cfg.gain_db, cfg.gain_db)
         clip *= tf.pow(10.0, decibels / 20)
     if cfg.representation == "waveform":
-        return clip
+        return {"audio": clip}
     mel = _mel(clip, cfg)
     if cfg.time_masks and cfg.time_mask_width:
         mel = spectrogram.mask(mel, 0, cfg.time_masks, cfg.time_mask_width, frame_seed)
     if cfg.frequency_masks and cfg.frequency_mask_width:
         mel = spectrogram.mask(mel, 1, cfg.frequency_masks, cfg.frequency_mask_width, bin_seed)
-    return mel[:, :, None]
+    return {"audio": mel[:, :, None]}
 
 
-def prepare_eval(waveform: tf.Tensor, cfg: Any) -> tf.Tensor:
+def prepare_eval(fields: Mapping[str, tf.Tensor], cfg: Any) -> dict[str, tf.Tensor]:
     """Takes the middle clip, as evaluation and serving hear it.
 
     Args:
-        waveform: int16 `[n]`, n >= 1, at `cfg.sample_rate`; or float32, full scale being 1.
+        fields: "audio": int16 `[n]`, n >= 1, at `cfg.sample_rate`; or float32, full scale being 1.
         cfg: the `data.audio` section of a config.
 
     Returns:
-        float32 `[samples]` in [-1, 1], or `[frames, bins, 1]`, normalised.
+        "audio": float32 `[samples]` in [-1, 1], or `[frames, bins, 1]`, normalised.
     """
-    clip = shown(waveform, cfg)
-    return clip if cfg.representation == "waveform" else _mel(clip, cfg)[:, :, None]
+    clip = shown(fields, cfg)
+    return {"audio": clip if cfg.representation == "waveform" else _mel(clip, cfg)[:, :, None]}
 
 
-def shown(waveform: tf.Tensor, cfg: Any) -> tf.Tensor:
+def shown(fields: Mapping[str, tf.Tensor], cfg: Any) -> tf.Tensor:
     """The samples behind what `prepare_eval` returns, for people to look at.
 
     Args:
-        waveform: as for `prepare_eval`.
+        fields: as for `prepare_eval`.
         cfg: the `data.audio` section of a config.
 
     Returns:
         float32 `[samples]` in [-1, 1].
     """
+    waveform = fields["audio"]
     with tf.control_dependencies(
         [tf.debugging.assert_positive(tf.size(waveform), "a sound without samples: give some")]
     ):

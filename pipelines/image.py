@@ -13,7 +13,7 @@ the same picture, whatever the thread, the order or `tf.random.set_seed`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -21,7 +21,7 @@ import tensorflow as tf
 from pipelines import randaugment
 from pipelines.records import Feature
 
-FEATURES = {"image": Feature("bytes", ()), "label": Feature("int64", ())}
+FEATURES = {"image": Feature("bytes", ())}
 """What the records of an image dataset must hold."""
 
 TRAIN_CROPS = ("inception", "pad", "none")
@@ -104,17 +104,20 @@ def decode(image_bytes: tf.Tensor, channels: int) -> tf.Tensor:
     return image
 
 
-def prepare_train(image_bytes: tf.Tensor, cfg: Any, seed: tf.Tensor) -> tf.Tensor:
+def prepare_train(
+    fields: Mapping[str, tf.Tensor], cfg: Any, seed: tf.Tensor
+) -> dict[str, tf.Tensor]:
     """Decodes, augments, resizes and normalises one picture for training.
 
     Args:
-        image_bytes: string scalar, JPEG or PNG.
+        fields: "image": string scalar, JPEG or PNG.
         cfg: the `data.image` section of a config.
         seed: int64 `[2]`, the source of every random choice.
 
     Returns:
-        float32 `[height, width, channels]`.
+        "image": float32 `[height, width, channels]`.
     """
+    image_bytes = fields["image"]
     window_seed, flip_seed, randaugment_seed, rotate_seed, pad_seed = tf.unstack(
         tf.random.experimental.stateless_split(seed, 5)
     )
@@ -135,10 +138,10 @@ def prepare_train(image_bytes: tf.Tensor, cfg: Any, seed: tf.Tensor) -> tf.Tenso
         image = _rotate(image, cfg.rotate_degrees, rotate_seed)
     if cfg.train_crop == "pad" and cfg.pad:
         image = _pad_and_crop(image, cfg.pad, pad_seed)
-    return _normalise(image, cfg)
+    return {"image": _normalise(image, cfg)}
 
 
-def prepare_eval(image_bytes: tf.Tensor, cfg: Any) -> tf.Tensor:
+def prepare_eval(fields: Mapping[str, tf.Tensor], cfg: Any) -> dict[str, tf.Tensor]:
     """Decodes, crops, resizes and normalises one picture as evaluation and serving see it.
 
     The centre square of `cfg.eval_crop` of the short side is resized to `cfg.size`; with
@@ -146,19 +149,20 @@ def prepare_eval(image_bytes: tf.Tensor, cfg: Any) -> tf.Tensor:
     TensorFlow's own operations: it works in `tf.map_fn` and in a SavedModel.
 
     Args:
-        image_bytes: string scalar, JPEG or PNG.
+        fields: "image": string scalar, JPEG or PNG.
         cfg: the `data.image` section of a config.
 
     Returns:
-        float32 `[height, width, channels]`.
+        "image": float32 `[height, width, channels]`.
     """
+    image_bytes = fields["image"]
     if cfg.train_crop != "inception" and cfg.eval_crop == 1.0:
         image = decode(image_bytes, cfg.channels)
     else:
         image = _decode_window(
             image_bytes, cfg.channels, lambda size: _centre_window(size, cfg.eval_crop)
         )
-    return _normalise(_resize(image, cfg), cfg)
+    return {"image": _normalise(_resize(image, cfg), cfg)}
 
 
 def _decode_window(

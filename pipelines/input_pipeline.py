@@ -21,11 +21,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pipelines import audio, image, mixing, points
-from pipelines.records import DatasetInfo, Feature, Shard, parser
-
-MODALITIES = {"audio": audio, "image": image, "points": points}
-"""`config.data.modality` -> the module that prepares it; its name is also the field's name."""
+from pipelines import mixing, preparation
+from pipelines.records import DatasetInfo, Shard, parser
 
 # Shards read in turn, one record from each. A constant: the order of the stream depends on it.
 _INTERLEAVE = 16
@@ -64,14 +61,16 @@ def train_stream(
         hosts: number of hosts; host h reads every hosts-th shard from the h-th on.
 
     Returns:
-        A dataset of {modality: float32 `[b, *module.shape]`}, such as "image" `[b, H, W, C]`, with
-        "label": float32 `[b, num_classes]`, one-hot or mixed.
+        A dataset of what `preparation.Preparation.train` gives, in batches: the model's inputs,
+        such as "image" float32 `[b, H, W, C]`, and the target, such as "label" float32
+        `[b, classes]`, one-hot or mixed.
 
     Raises:
         ValueError: a split that is missing or empty, records of another schema, missing shards,
             fewer shards than hosts, or a config value out of range.
     """
-    module, parse = _open(info, data)
+    preparing = preparation.of(info, data)
+    parse = parser(preparing.features)
     shards = _host_shards(info, directory, data.train_split, host, hosts)
     records = sum(shard.records for shard in shards)
     if not records:
@@ -86,7 +85,7 @@ def train_stream(
         )
     if min(seed, salt, start_step) < 0:
         raise ValueError(f"seed={seed}, salt={salt} and start_step={start_step} can't be negative")
-    cfg, mix_cfg = data[data.modality], data.get("mixing")
+    mix_cfg = data.get("mixing")
     group_records, group_examples = mixing.group(mix_cfg)
     shard_key, order_key, example_key, mix_key = _stream_keys(seed, salt, 4)
     first_group, inside_group = divmod(start_step * replicas * replica_batch, group_examples)
@@ -112,10 +111,8 @@ def train_stream(
         return stream.shuffle(buffer, seed=order, reshuffle_each_iteration=False)
 
     def prepare(position: tf.Tensor, record: tf.Tensor) -> dict[str, tf.Tensor]:
-        fields = parse(record)
         example_seed = tf.stack([example_key, position * hosts + host])
-        prepared = module.prepare_train(fields[data.modality], cfg, example_seed)
-        return {data.modality: prepared, "label": tf.one_hot(fields["label"], len(info.labels))}
+        return preparing.train(parse(record), example_seed)
 
     def mix(group: tf.Tensor, pair: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         # Both records in one function: a call of its own costs a small picture much of its time.
@@ -124,10 +121,10 @@ def train_stream(
         for i, order in enumerate([(first, second), (second, first)][:group_examples]):
             position = group * group_examples + i
             mix_seed = tf.stack([mix_key, position * hosts + host])
-            images, labels = (tf.stack([one[n] for one in order]) for n in (data.modality, "label"))
+            images, labels = (tf.stack([one[name] for one in order]) for name in ("image", "label"))
             examples.append(mixing.mix(images, labels, mix_cfg, position, mix_seed))
-        mixed, label = (tf.stack(field) for field in zip(*examples, strict=True))
-        return {data.modality: mixed, "label": label}
+        image, label = (tf.stack(field) for field in zip(*examples, strict=True))
+        return {"image": image, "label": label}
 
     stream = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max).flat_map(epoch_records)
     stream = stream.skip(skipped).enumerate(first_record)
@@ -166,28 +163,21 @@ def eval_stream(
             the model's input, such as the samples behind a spectrogram.
 
     Returns:
-        A dataset of `eval_batches(...)` batches, the same number on every host: the fields of
-        `train_stream` and "weight": float32 `[b]`, 1 for records and 0 for padding.
+        A dataset of `eval_batches(...)` batches, the same number on every host: what
+        `preparation.Preparation.evaluation` gives and "weight": float32 `[b]`, 1 for records and 0
+        for padding.
 
     Raises:
         ValueError: as `train_stream`, except that a host may have no records.
     """
-    module, parse = _open(info, data)
+    preparing = preparation.of(info, data)
+    parse = parser(preparing.features)
     shards = _host_shards(info, directory, split, host, hosts)
     records = sum(shard.records for shard in shards)
     batches = eval_batches(info, split, replica_batch=replica_batch, replicas=replicas, hosts=hosts)
-    cfg, classes = data[data.modality], len(info.labels)
 
     def prepare(record: tf.Tensor) -> dict[str, tf.Tensor]:
-        fields = parse(record)
-        example = {
-            data.modality: module.prepare_eval(fields[data.modality], cfg),
-            "label": tf.one_hot(fields["label"], classes),
-            "weight": tf.constant(1.0),
-        }
-        if shown and hasattr(module, "shown"):
-            example["shown"] = module.shown(fields[data.modality], cfg)
-        return example
+        return preparing.evaluation(parse(record), shown) | {"weight": tf.constant(1.0)}
 
     stream = tf.data.TFRecordDataset(
         [os.path.join(directory, shard.name) for shard in shards], buffer_size=_READ_BYTES
@@ -242,56 +232,6 @@ def _batches(stream: tf.data.Dataset, replica_batch: int) -> tf.data.Dataset:
     # The hosts' shards are chosen above: tf.distribute must not cut the stream again.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return stream.with_options(options)
-
-
-def _open(info: DatasetInfo, data: Any) -> tuple[Any, Callable[[tf.Tensor], dict[str, tf.Tensor]]]:
-    """Checks the config and the schema; returns the modality's module and the record parser."""
-    if data.modality not in MODALITIES:
-        raise ValueError(
-            f"config.data.modality={data.modality!r} is unknown: choose {' or '.join(MODALITIES)}"
-        )
-    module = MODALITIES[data.modality]
-    if data.modality not in data:
-        raise ValueError(
-            f"config.data has no section {data.modality!r} for modality={data.modality!r}; "
-            "use a config that was made for it"
-        )
-    module.check(data[data.modality])
-    for name, value in info.properties.items():
-        if (asked := data[data.modality].get(name, value)) != value:
-            raise ValueError(
-                f"config.data.{data.modality}.{name}={asked}, the records of {info.name!r} have "
-                f"{value}: write them again with --{name}={asked}, or set the field to {value}"
-            )
-    if data.get("mixing") is not None:
-        mixing.check(data.mixing)
-        if module is not image and mixing.group(data.mixing)[0] > 1:
-            raise ValueError(
-                f"config.data.mixing: MixUp and CutMix mix images, not {data.modality}; "
-                "set mixup_alpha=0 and cutmix=False"
-            )
-    for name, expected in module.FEATURES.items():
-        found = info.features.get(name)
-        if found is None or not _matches(found, expected):
-            raise ValueError(
-                f"records of another schema: {data.modality} needs the feature {name!r} "
-                f"({_describe(expected)}), dataset {info.name!r} has {_describe(found)}; "
-                "use a config for this dataset or write it again with beam_preprocess.run"
-            )
-    return module, parser({name: info.features[name] for name in module.FEATURES})
-
-
-def _matches(found: Feature, expected: Feature) -> bool:
-    """Same dtype, same shape; None in the expected shape stands for any size."""
-    return (
-        found.dtype == expected.dtype
-        and len(found.shape) == len(expected.shape)
-        and all(e in (None, f) for f, e in zip(found.shape, expected.shape, strict=True))
-    )
-
-
-def _describe(feature: Feature | None) -> str:
-    return "none of that name" if feature is None else f"{feature.dtype} {feature.shape}"
 
 
 def _host_shards(

@@ -10,13 +10,14 @@ proportions.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from pipelines.records import Feature
 
-FEATURES = {"points": Feature("float32", (None, 3)), "label": Feature("int64", ())}
+FEATURES = {"points": Feature("float32", (None, 3))}
 """What the records of a dataset of point clouds must hold."""
 
 # Evaluation takes the same subset of a cloud every time, and serving takes that of evaluation.
@@ -51,24 +52,27 @@ def shape(cfg: Any) -> tuple[int, int]:
     return (cfg.num_points, 3)
 
 
-def prepare_train(points: tf.Tensor, cfg: Any, seed: tf.Tensor) -> tf.Tensor:
+def prepare_train(
+    fields: Mapping[str, tf.Tensor], cfg: Any, seed: tf.Tensor
+) -> dict[str, tf.Tensor]:
     """Takes a random subset of a cloud, augments and normalises it.
 
     Scaling acts about the centre, so the cloud is centred first; a translation would be undone by
     the normalisation, so it comes last, in units of the cube's half side.
 
     Args:
-        points: float32 `[n, 3]`, n >= 1.
+        fields: "points": float32 `[n, 3]`, n >= 1.
         cfg: the `data.points` section of a config.
         seed: int64 `[2]`, the source of every random choice.
 
     Returns:
-        float32 `[num_points, 3]`; where the cloud has fewer points, all of them and some again.
+        "points": float32 `[num_points, 3]`; where the cloud has fewer points, all of them and some
+        again.
     """
     order_seed, scale_seed, rotate_seed, translate_seed = tf.unstack(
         tf.random.experimental.stateless_split(seed, 4)
     )
-    points = _centre(_subset(points, cfg.num_points, order_seed))
+    points = _centre(_subset(fields["points"], cfg.num_points, order_seed))
     low, high = cfg.scale
     if low != 1 or high != 1:
         points *= tf.random.stateless_uniform([cfg.num_points, 1], scale_seed, low, high)
@@ -77,10 +81,10 @@ def prepare_train(points: tf.Tensor, cfg: Any, seed: tf.Tensor) -> tf.Tensor:
     points = _unit_cube(_centre(points))
     if cfg.translate:
         points += tf.random.stateless_uniform([3], translate_seed, -cfg.translate, cfg.translate)
-    return points
+    return {"points": points}
 
 
-def prepare_eval(points: tf.Tensor, cfg: Any) -> tf.Tensor:
+def prepare_eval(fields: Mapping[str, tf.Tensor], cfg: Any) -> dict[str, tf.Tensor]:
     """Takes a fixed subset of a cloud and normalises it, as evaluation and serving see it.
 
     The subset is drawn by one fixed permutation, the same for every cloud of n points: files are
@@ -88,14 +92,14 @@ def prepare_eval(points: tf.Tensor, cfg: Any) -> tf.Tensor:
     would be a part of the shape. Only TensorFlow's own operations.
 
     Args:
-        points: float32 `[n, 3]`, n >= 1.
+        fields: "points": float32 `[n, 3]`, n >= 1.
         cfg: the `data.points` section of a config.
 
     Returns:
-        float32 `[num_points, 3]`.
+        "points": float32 `[num_points, 3]`.
     """
     seed = tf.constant(_EVAL_SEED, tf.int64)
-    return _unit_cube(_centre(_subset(points, cfg.num_points, seed)))
+    return {"points": _unit_cube(_centre(_subset(fields["points"], cfg.num_points, seed)))}
 
 
 def _subset(points: tf.Tensor, num_points: int, seed: tf.Tensor) -> tf.Tensor:

@@ -54,7 +54,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "tf_perceiver.report.__main__": COMMANDS,
     "tf_perceiver.serving": ("pipelines", "tf_perceiver.model"),
     "tf_perceiver.serving.standalone": (),
-    "tf_perceiver.tasks": ("tf_perceiver.model",),
+    "tf_perceiver.tasks": ("pipelines.records", "tf_perceiver.model"),
     "tf_perceiver.train": COMMANDS,
     "tf_perceiver.training": ("pipelines", "tf_perceiver.model", "tf_perceiver.tasks"),
     "tf_perceiver.weights": (

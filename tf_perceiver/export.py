@@ -15,13 +15,15 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from pipelines.input_pipeline import MODALITIES
+from pipelines import preparation
 from pipelines.readers import audio
 from pipelines.records import DatasetInfo, parser
 from tf_perceiver.serving import signatures, warmup
@@ -33,12 +35,7 @@ DATA = flags.DEFINE_string("data", None, "Records; by default those it was train
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Whether to replace a version that exists.")
 
 EXAMPLES = 8  # Examples of the evaluation split for warm-up and comparison.
-SENT = {  # From a record's field to what a client sends.
-    "audio": lambda waveform: (waveform / audio.FULL_SCALE).astype(np.float32),
-    "image": lambda encoded: np.asarray(encoded, object),
-    "points": np.asarray,
-}
-TOLERANCE = 1e-5  # Between the exported and the live model's probabilities.
+TOLERANCE = 1e-5  # Between the exported and the live model's answers, relative to 1 or the largest.
 
 
 def main(argv: list[str]) -> None:
@@ -54,7 +51,7 @@ def main(argv: list[str]) -> None:
     examples = raw_examples(
         DATA.value or trained.data_directory,
         trained.config.data.eval_split,
-        trained.config.data.modality,
+        signatures.INPUTS[trained.config.data.modality],
         EXAMPLES,
     )
     base.mkdir(parents=True, exist_ok=True)
@@ -66,21 +63,23 @@ def main(argv: list[str]) -> None:
         publish(unfinished, version)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    print(f"{version}: answers as the live model does (probabilities within {difference:.1g})")
+    print(f"{version}: answers as the live model does (within {difference:.1g})")
     print(usage(version, trained.config.data.modality))
 
 
-def raw_examples(directory: str, split: str, modality: str, count: int) -> list[np.ndarray]:
+def raw_examples(
+    directory: str, split: str, inputs: Mapping[str, tf.TensorSpec], count: int
+) -> list[dict[str, np.ndarray]]:
     """The first examples of a split, as a client would send them.
 
     Args:
       directory: folder that beam_preprocess.run has written.
       split: name of the split.
-      modality: the records' field, such as "image".
+      inputs: of the signature, by the record's field; see `signatures.INPUTS`.
       count: how many at most.
 
     Returns:
-      Scalars of bytes, or arrays float32 [n, 3] or [n].
+      For each example the signature's inputs by name: scalars of bytes, or arrays.
 
     Raises:
       ValueError: no such dataset, split or field, or no example in it.
@@ -91,20 +90,35 @@ def raw_examples(directory: str, split: str, modality: str, count: int) -> list[
         raise ValueError(
             f"{error}; --data names the records to take warm-up examples from"
         ) from None
-    if modality not in info.features:
+    missing = sorted(set(inputs) - set(info.features))
+    if missing:
         raise ValueError(
-            f"{directory} has {', '.join(sorted(info.features))}, the model takes {modality}; "
-            "give --data of the same modality"
+            f"{directory} has {', '.join(sorted(info.features))}, the model takes "
+            f"{', '.join(missing)}; give --data of the same modality"
         )
     files = [os.path.join(directory, shard.name) for shard in info.split(split).shards]
-    records = tf.data.TFRecordDataset(files).map(parser(info.features)).take(count)
-    examples = [record[modality] for record in records.as_numpy_iterator()]
+    features = {name: info.features[name] for name in inputs}
+    records = tf.data.TFRecordDataset(files).map(parser(features)).take(count)
+    examples = [
+        {spec.name: sent(record[field]) for field, spec in inputs.items()}
+        for record in records.as_numpy_iterator()
+    ]
     if not examples:
         raise ValueError(f"split {split!r} of {directory} is empty; give other records by --data")
-    return [SENT[modality](example) for example in examples]
+    return examples
 
 
-def write(directory: Path, trained: checkpoint.Restored, examples: list[np.ndarray]) -> None:
+def sent(value: bytes | np.ndarray) -> np.ndarray:
+    """A record's field as a client sends it: samples of 16 bits become float32 in [-1, 1]."""
+    if isinstance(value, bytes):
+        return np.array(value, object)
+    array = np.asarray(value)
+    return (array / audio.FULL_SCALE).astype(np.float32) if array.dtype == np.int16 else array
+
+
+def write(
+    directory: Path, trained: checkpoint.Restored, examples: list[dict[str, np.ndarray]]
+) -> None:
     """Writes the SavedModel with its labels and warm-up requests.
 
     Raises:
@@ -114,9 +128,10 @@ def write(directory: Path, trained: checkpoint.Restored, examples: list[np.ndarr
         labels = Path(scratch) / "labels.txt"
         labels.write_text("".join(f"{label}\n" for label in trained.info.labels), encoding="utf-8")
         properties = Path(scratch) / "properties.json"
-        properties.write_text(json.dumps(trained.info.properties) + "\n", encoding="utf-8")
+        asked = {"modality": trained.config.data.modality, "task": trained.config.task.name}
+        properties.write_text(json.dumps(asked | trained.info.properties) + "\n", encoding="utf-8")
         served = signatures.ServedModel(
-            trained.model, trained.config, trained.info, labels, properties
+            trained.model, trained.task, trained.config, trained.info, labels, properties
         )
         tf.saved_model.save(
             served, str(directory), signatures={"serving_default": served.serving_default}
@@ -126,38 +141,57 @@ def write(directory: Path, trained: checkpoint.Restored, examples: list[np.ndarr
             f"the model can't be served: TensorFlow itself has no operation {', '.join(custom)}; "
             "keep tensorflow-addons and tensorflow-io out of the model and of prepare_eval"
         )
-    # A request of one, and one of as many as have the first one's size.
-    alike = np.stack([example for example in examples if example.shape == examples[0].shape])
-    name = signatures.INPUTS[trained.config.data.modality].name
-    warmup.write(directory, name, [alike[:1], alike])
+    # A request of one, and one of as many as have the first one's shapes.
+    alike = [one for one in examples if _shapes(one) == _shapes(examples[0])]
+    warmup.write(directory, [_stacked(alike[:1]), _stacked(alike)])
 
 
-def compare(directory: Path, trained: checkpoint.Restored, examples: list[np.ndarray]) -> float:
+def compare(
+    directory: Path, trained: checkpoint.Restored, examples: list[dict[str, np.ndarray]]
+) -> float:
     """Loads the SavedModel back and compares its answers with the live model's.
 
     Returns:
-      The largest difference between their probabilities.
+      The largest difference of a number that they answer, in units of the largest of its kind or
+      of 1, whichever is more.
 
     Raises:
       ValueError: if it exceeds `TOLERANCE`.
     """
     data = trained.config.data
     served = tf.saved_model.load(str(directory)).signatures["serving_default"]
-    name = signatures.INPUTS[data.modality].name
+    inputs, preparing = signatures.INPUTS[data.modality], preparation.of(trained.info, data)
     largest = 0.0
     for example in examples:
-        raw = tf.constant(example.item() if data.modality == "image" else example)
-        batch = MODALITIES[data.modality].prepare_eval(raw, data[data.modality])[None]
-        expected = tf.nn.softmax(trained.model({data.modality: batch}, training=False))
-        answered = served(**{name: raw[None]})["probabilities"]
-        largest = max(largest, float(tf.reduce_max(tf.abs(expected - answered))))
+        raw = {name: tf.constant(_tensor(value)) for name, value in example.items()}
+        fields = preparing.inputs({field: raw[spec.name] for field, spec in inputs.items()})
+        batch = {name: field[None] for name, field in fields.items()}
+        expected = trained.task.answers(trained.model(batch, training=False))
+        answered = served(**{name: value[None] for name, value in raw.items()})
+        for name, value in expected.items():
+            if value.dtype.is_floating:
+                scale = tf.maximum(1.0, tf.reduce_max(tf.abs(value)))
+                difference = tf.reduce_max(tf.abs(value - answered[name])) / scale
+                largest = max(largest, float(difference))
     # Written so that NaN fails too.
     if not largest <= TOLERANCE:
         raise ValueError(
-            f"the exported model's probabilities differ from the live model's by {largest:.2g}, "
+            f"the exported model's answers differ from the live model's by {largest:.2g}, "
             f"more than {TOLERANCE:.0e}; nothing was exported"
         )
     return largest
+
+
+def _tensor(value: np.ndarray) -> Any:
+    return value.item() if value.dtype == object and not value.shape else value
+
+
+def _shapes(example: dict[str, np.ndarray]) -> list[tuple[int, ...]]:
+    return [value.shape for value in example.values()]
+
+
+def _stacked(examples: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.stack([one[name] for one in examples]) for name in examples[0]}
 
 
 def publish(unfinished: Path, version: Path) -> None:

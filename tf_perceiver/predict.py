@@ -21,7 +21,6 @@ import tensorflow as tf
 from absl import flags
 
 from pipelines.readers import Rejected, audio, image, points
-from tf_perceiver.serving import signatures
 
 MODEL = flags.DEFINE_string("model", None, "A version of an export, or the folder of versions.")
 TOP_K = flags.DEFINE_integer("top_k", 1, "How many classes to print, the most probable first.", 1)
@@ -36,6 +35,8 @@ SEED = 0
 SUFFIXES = {"audio": audio.SUFFIXES, "image": image.SUFFIXES, "points": points.SUFFIXES}
 KINDS = {"audio": "a sound", "image": "an image", "points": "a point cloud"}
 
+Arrays = dict[str, np.ndarray]
+
 
 @dataclasses.dataclass(frozen=True)
 class Model:
@@ -44,31 +45,31 @@ class Model:
     Attributes:
       serve: the signature `serving_default`.
       modality: "audio", "image" or "points".
+      task: name of the task, which says how an answer is told.
       labels: class names in the order of the probabilities.
       properties: what every raw example must have, such as {"sample_rate": 16000}.
     """
 
     serve: tf.types.experimental.ConcreteFunction
     modality: str
+    task: str
     labels: list[str]
     properties: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def probabilities(self, examples: list[np.ndarray]) -> np.ndarray:
-        """Answers raw examples of one shape: float32 [B, classes]."""
-        if self.modality == "image":
-            batch = tf.constant([example.item() for example in examples])
-        else:
-            batch = tf.constant(np.stack(examples))
-        name = signatures.INPUTS[self.modality].name
-        return self.serve(**{name: batch})["probabilities"].numpy()
+    def answer(self, examples: list[Arrays]) -> list[Arrays]:
+        """Answers raw examples of the same shapes: what the signature gives, one by one."""
+        batch = {name: np.stack([one[name] for one in examples]) for name in examples[0]}
+        answered = self.serve(**{name: tf.constant(array) for name, array in batch.items()})
+        arrays = {name: tensor.numpy() for name, tensor in answered.items()}
+        return [{name: array[i] for name, array in arrays.items()} for i in range(len(examples))]
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What came of one file: `probabilities` float32 [classes], or an `error` in one line."""
+    """What came of one file: what the model `said` of it, or an `error` in one line."""
 
     file: str
-    probabilities: np.ndarray | None = None
+    said: Arrays = dataclasses.field(default_factory=dict)
     error: str = ""
 
 
@@ -85,7 +86,7 @@ def main(argv: list[str]) -> int:
             failed = True
             print(f"error: {answer.error}", file=sys.stderr, flush=True)
         else:
-            print(describe(answer, model.labels, TOP_K.value, JSON.value), flush=True)
+            print(DESCRIBE[model.task](answer, model, TOP_K.value, JSON.value), flush=True)
     return command_line.USAGE_ERROR if failed else 0
 
 
@@ -121,23 +122,21 @@ def load(directory: Path) -> Model:
     version = find_version(directory)
     try:
         serve = tf.saved_model.load(str(version)).signatures["serving_default"]
-        (name,) = serve.structured_input_signature[1]
-        (modality,) = (key for key, spec in signatures.INPUTS.items() if spec.name == name)
         assets = version / "assets"
         labels = (assets / "labels.txt").read_text(encoding="utf-8").split("\n")[:-1]
-        file = assets / "properties.json"  # Exports of images and points had none at first.
-        properties = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        properties = json.loads((assets / "properties.json").read_text(encoding="utf-8"))
+        modality, task = properties.pop("modality"), properties.pop("task")
     except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
             f"--model={version} isn't a model of tf_perceiver.export, or is damaged ({reason})"
         ) from error
-    return Model(serve, modality, labels, properties)
+    return Model(serve, modality, task, labels, properties)
 
 
 def answers(model: Model, files: Iterable[str]) -> Iterator[Answer]:
     """Answers files in their order, neighbours of one shape together."""
-    waiting: list[tuple[str, np.ndarray]] = []
+    waiting: list[tuple[str, Arrays]] = []
     for file in files:
         try:
             example = read(file, model)
@@ -146,14 +145,14 @@ def answers(model: Model, files: Iterable[str]) -> Iterator[Answer]:
             waiting = []
             yield Answer(file, error=str(error))
             continue
-        if waiting and (len(waiting) == BATCH_SIZE or waiting[0][1].shape != example.shape):
+        if waiting and (len(waiting) == BATCH_SIZE or _shapes(waiting[0][1]) != _shapes(example)):
             yield from _answer(model, waiting)
             waiting = []
         waiting.append((file, example))
     yield from _answer(model, waiting)
 
 
-def read(file: str, model: Model) -> np.ndarray:
+def read(file: str, model: Model) -> Arrays:
     """Reads and checks one raw file.
 
     Args:
@@ -161,8 +160,7 @@ def read(file: str, model: Model) -> np.ndarray:
       model: that it is for.
 
     Returns:
-      A scalar of image bytes that TensorFlow decodes, points float32 [n, 3], or a sound's samples
-      float32 [n] at the model's rate.
+      The signature's inputs by name, without the batch's axis.
 
     Raises:
       ValueError: it can't be read, or is of another modality; one line that names it.
@@ -181,31 +179,32 @@ def read(file: str, model: Model) -> np.ndarray:
         raise ValueError(error.detail) from error
 
 
-def read_sound(content: bytes, file: str, properties: Mapping[str, Any]) -> np.ndarray:
+def read_sound(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
     """A sound of any format and rate, float32 [n] in [-1, 1] at the model's rate."""
     waveform = audio.read(content, file, properties["sample_rate"])
-    return (waveform / audio.FULL_SCALE).astype(np.float32)
+    return {"waveform": (waveform / audio.FULL_SCALE).astype(np.float32)}
 
 
-def read_image(content: bytes, file: str, properties: Mapping[str, Any]) -> np.ndarray:
+def read_image(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
     """An image's bytes as TensorFlow decodes them, a scalar."""
     del properties
-    return np.array(image.check(content, file), object)
+    return {"image_bytes": np.array(image.check(content, file), object)}
 
 
-def read_points(content: bytes, file: str, properties: Mapping[str, Any]) -> np.ndarray:
+def read_points(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
     """Points of a cloud or of a mesh's surface, float32 [n, 3]."""
     del properties
-    return points.read(content, file, MAX_POINTS, SEED)
+    return {"points": points.read(content, file, MAX_POINTS, SEED)}
 
 
 READERS = {"audio": read_sound, "image": read_image, "points": read_points}
 
 
-def describe(answer: Answer, labels: list[str], top_k: int, as_json: bool) -> str:
-    """One line about an answered file."""
-    order = np.argsort(-answer.probabilities, kind="stable")[:top_k]
-    top = [(labels[i], float(answer.probabilities[i])) for i in order]
+def describe_label(answer: Answer, model: Model, top_k: int, as_json: bool) -> str:
+    """The most probable labels, in one line."""
+    probabilities = answer.said["probabilities"]
+    order = np.argsort(-probabilities, kind="stable")[:top_k]
+    top = [(model.labels[i], float(probabilities[i])) for i in order]
     if not as_json:
         return f"{answer.file}: " + ", ".join(f"{label} {score:.4f}" for label, score in top)
     label, score = top[0]
@@ -215,12 +214,20 @@ def describe(answer: Answer, labels: list[str], top_k: int, as_json: bool) -> st
     return json.dumps(row, ensure_ascii=False)
 
 
-def _answer(model: Model, waiting: list[tuple[str, np.ndarray]]) -> Iterator[Answer]:
+# By task, what is printed of an answer.
+DESCRIBE = {"classification": describe_label}
+
+
+def _shapes(example: Arrays) -> list[tuple[int, ...]]:
+    return [array.shape for array in example.values()]
+
+
+def _answer(model: Model, waiting: list[tuple[str, Arrays]]) -> Iterator[Answer]:
     """Answers examples of one shape; where TensorFlow refuses one, the others still get theirs."""
     if not waiting:
         return
     try:
-        probabilities = model.probabilities([example for _, example in waiting])
+        said = model.answer([example for _, example in waiting])
     except tf.errors.InvalidArgumentError as error:
         if len(waiting) > 1:
             for one in waiting:
@@ -230,7 +237,7 @@ def _answer(model: Model, waiting: list[tuple[str, np.ndarray]]) -> Iterator[Ans
             reason = error.message.partition("[[{{")[0].strip().splitlines()[-1].strip()
             yield Answer(waiting[0][0], error=f"{waiting[0][0]}: TensorFlow refuses it ({reason})")
         return
-    for (file, _), one in zip(waiting, probabilities, strict=True):
+    for (file, _), one in zip(waiting, said, strict=True):
         yield Answer(file, one)
 
 

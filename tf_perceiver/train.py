@@ -71,7 +71,7 @@ def main(argv: list[str]) -> int | None:
     total_steps = pace.steps or math.ceil(pace.epochs * records / batch_size)
     strategy = strategies.build(STRATEGY.value, TPU.value)
     tf.keras.utils.set_random_seed(config.seed)
-    task = tasks.build(config.task, len(info.labels))
+    task = tasks.build(config.task, info)
     with strategy.scope():
         model = task.build_model(config.model)
         optim = optimizer.build(config.optimizer, total_steps, batch_size)
@@ -157,7 +157,7 @@ def main(argv: list[str]) -> int | None:
         step = int(global_step.numpy())
         row = {"kind": "eval", "split": data.eval_split, "step": step, **output}
         log.write(row | {"time": time.time()})
-        progress.update(step, {f"eval_{name}": output[name] for name in ("loss", "accuracy")})
+        progress.update(step, {f"eval_{name}": output[name] for name in task.shown})
 
     controller = orbit.Controller(
         global_step=global_step,
@@ -182,6 +182,7 @@ def main(argv: list[str]) -> int | None:
     page = report.write_report(
         workdir / "report",
         model=model,
+        task=task,
         config=config,
         info=info,
         metrics_file=workdir / "metrics.jsonl",

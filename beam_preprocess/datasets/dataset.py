@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from beam_preprocess.manifest import Item, Listing
+from beam_preprocess.statistics import Totals
 from pipelines.readers.audio import RATES
 from pipelines.readers.points import MIN_POINTS
 from pipelines.records import Feature
@@ -38,14 +39,20 @@ class Dataset:
     Attributes:
       summary: one line for `--help`.
       layouts: the folder layouts that are read, one a line, for `--help` and messages.
-      features: fields of a record.
+      features: fields of a record: "key", "label" where an item has one of the classes, and what
+        `read_item` gives.
       list_items: (input folder, options) to listing; cheap, looks into no item.
         Raises InputError where the folder has none of the layouts.
       read_item: (input folder, item, options) to the item's fields except `label` and `key`.
         Raises pipelines.readers.Rejected for an item that cannot be used.
+      check_record: looks at a written record's fields again, for `verify`; the text says where the
+        record is. Raises Rejected. Images, clouds and sounds are looked at without it.
       options: names of the `ReadOptions` that it has.
       properties: options to what all records have in common, for `dataset.json`.
       measure: fields to whole numbers whose minimum, maximum and mean go into the statistics.
+      totals: fields to lists of numbers, of the same lengths for every record, whose sums over a
+        split go into its statistics as "totals", such as counts, sums and sums of squares by
+        variable; None: there are none.
       default_splits: value of `--splits` where the flag is left out; None: the data's own.
       write_raw: writes the raw data into a folder that is missing or empty; None: cannot.
     """
@@ -56,6 +63,8 @@ class Dataset:
     list_items: Callable[[str, ReadOptions], Listing]
     read_item: Callable[[str, Item, ReadOptions], dict[str, Any]]
     measure: Callable[[dict[str, Any]], dict[str, int]]
+    totals: Callable[[dict[str, Any]], Totals] | None = None
+    check_record: Callable[[dict[str, Any], str], None] | None = None
     options: tuple[str, ...] = ()
     properties: Callable[[ReadOptions], dict[str, Any]] = lambda options: {}
     default_splits: str | None = None

@@ -8,7 +8,8 @@ import pathlib
 import pytest
 import tensorflow as tf
 
-from pipelines.input_pipeline import MODALITIES
+from benchmarks.batches import described
+from pipelines.preparation import MODALITIES
 from tf_perceiver import tasks
 from tf_perceiver.training import optimizer
 
@@ -42,7 +43,7 @@ def test_everything_in_it_can_be_built(name, variant):
     assert config.name == f"{name}:{variant}"
     assert config.model.trunk.attention == "structured"  # There, so that a flag can change it.
     with tf.Graph().as_default():  # The paper's models without their numbers.
-        task = tasks.build(config.task, 10)
+        task = tasks.build(config.task, described(10))
         model = task.build_model(config.model)
         optimizer.build(config.optimizer, 100, config.data.batch_size)
         if variant == "paper":

@@ -15,6 +15,14 @@ from pipelines.records import DatasetInfo, Feature, Shard, Split
 RATE = 8_000
 
 
+def _prepare_train(raw, cfg, seed):
+    return audio.prepare_train({"audio": raw}, cfg, seed)["audio"]
+
+
+def _prepare_eval(raw, cfg):
+    return audio.prepare_eval({"audio": raw}, cfg)["audio"]
+
+
 def config(samples: int = 100, mel: dict | None = None, **fields):
     return base.sounds(RATE, samples, 4, mel=mel, **fields).audio
 
@@ -30,7 +38,7 @@ def seed(number: int) -> tf.Tensor:
 
 @given(count=st.integers(1, 300), samples=st.integers(1, 200))
 def test_evaluation_takes_the_middle_or_pads_both_sides_alike(count, samples):
-    clip = audio.prepare_eval(tf.constant(counted(count)), config(samples)).numpy() * 32768
+    clip = _prepare_eval(tf.constant(counted(count)), config(samples)).numpy() * 32768
     if count >= samples:
         first = (count - samples) // 2 + 1
         np.testing.assert_array_equal(clip, np.arange(first, first + samples))
@@ -45,7 +53,7 @@ def test_evaluation_takes_the_middle_or_pads_both_sides_alike(count, samples):
 @given(count=st.integers(1, 300), samples=st.integers(1, 200), number=st.integers(0, 2**31))
 def test_training_takes_consecutive_samples_or_all_of_them(count, samples, number):
     waveform, cfg = tf.constant(counted(count)), config(samples)
-    clip = audio.prepare_train(waveform, cfg, seed(number)).numpy() * 32768
+    clip = _prepare_train(waveform, cfg, seed(number)).numpy() * 32768
     kept = np.flatnonzero(clip)
     assert len(clip) == samples
     assert len(kept) == min(count, samples)
@@ -53,7 +61,7 @@ def test_training_takes_consecutive_samples_or_all_of_them(count, samples, numbe
     np.testing.assert_array_equal(np.diff(kept), 1)
     if count < samples:
         assert clip[kept[0]] == 1
-    again = audio.prepare_train(waveform, cfg, seed(number)).numpy() * 32768
+    again = _prepare_train(waveform, cfg, seed(number)).numpy() * 32768
     np.testing.assert_array_equal(clip, again)
 
 
@@ -62,7 +70,7 @@ def test_every_place_in_time_is_as_likely(count, samples):
     cfg = config(samples)
 
     def place(number: tf.Tensor) -> tf.Tensor:
-        clip = audio.prepare_train(tf.constant(counted(count)), cfg, tf.stack([number, number]))
+        clip = _prepare_train(tf.constant(counted(count)), cfg, tf.stack([number, number]))
         first = tf.argmax(tf.cast(clip > 0, tf.int32))
         return first * 100 + tf.cast(tf.round(clip[first] * 32768), tf.int64)
 
@@ -75,7 +83,7 @@ def test_every_place_in_time_is_as_likely(count, samples):
 def test_the_gain_stays_in_its_bounds_and_is_spread_over_them():
     loud = tf.fill([100], tf.constant(10_000, tf.int16))
     gains = [
-        20 * np.log10(audio.prepare_train(loud, config(gain_db=6.0), seed(i))[0] * 3.2768)
+        20 * np.log10(_prepare_train(loud, config(gain_db=6.0), seed(i))[0] * 3.2768)
         for i in range(200)
     ]
     assert -6 <= min(gains) < -5
@@ -85,8 +93,8 @@ def test_the_gain_stays_in_its_bounds_and_is_spread_over_them():
 def test_integers_and_floats_give_the_same():
     waveform = np.random.default_rng(0).integers(-(2**15), 2**15, 1000).astype(np.int16)
     for cfg in (config(500), config(500, mel={"hop": 50})):
-        exact = audio.prepare_eval(tf.constant(waveform), cfg)
-        floats = audio.prepare_eval(tf.constant(waveform / 32768, tf.float32), cfg)
+        exact = _prepare_eval(tf.constant(waveform), cfg)
+        floats = _prepare_eval(tf.constant(waveform / 32768, tf.float32), cfg)
         np.testing.assert_array_equal(exact, floats)
         assert exact.shape == audio.shape(cfg)
 
@@ -95,25 +103,27 @@ def test_what_is_shown_is_what_is_prepared():
     waveform = tf.constant(counted(300))
     cfg = config(100)
     np.testing.assert_array_equal(
-        audio.shown(waveform, cfg), audio.prepare_eval(waveform, cfg)
+        audio.shown({"audio": waveform}, cfg), _prepare_eval(waveform, cfg)
     )
     mel = config(100, mel={"hop": 50})
-    np.testing.assert_array_equal(audio.shown(waveform, mel), audio.shown(waveform, cfg))
+    np.testing.assert_array_equal(
+        audio.shown({"audio": waveform}, mel), audio.shown({"audio": waveform}, cfg)
+    )
 
 
 def test_no_samples_are_an_error():
     with pytest.raises(tf.errors.InvalidArgumentError, match="a sound without samples"):
-        audio.prepare_eval(tf.zeros(0, tf.int16), config())
+        _prepare_eval(tf.zeros(0, tf.int16), config())
 
 
 def test_masks_come_with_training_alone_and_hide_the_set_number_of_frames_and_bins():
     fields = {"mel": {"hop": 25, "window": 64, "bins": 20}, "time_masks": 1, "time_mask_width": 8}
     cfg = config(1000, **fields, frequency_masks=1, frequency_mask_width=5)
     noise = tf.constant(np.random.default_rng(0).integers(-9000, 9000, 1000).astype(np.int16))
-    clear = audio.prepare_eval(noise, cfg).numpy()[..., 0]
+    clear = _prepare_eval(noise, cfg).numpy()[..., 0]
     hidden = []
     for number in range(60):
-        masked = audio.prepare_train(noise, cfg, seed(number)).numpy()[..., 0]
+        masked = _prepare_train(noise, cfg, seed(number)).numpy()[..., 0]
         changed = masked != clear
         frames, bins = changed.all(axis=1), changed.all(axis=0)
         np.testing.assert_array_equal(changed, frames[:, None] | bins[None, :])

@@ -15,6 +15,14 @@ from PIL import Image
 from pipelines import image
 
 
+def _prepare_train(raw, cfg, seed):
+    return image.prepare_train({"image": raw}, cfg, seed)["image"]
+
+
+def _prepare_eval(raw, cfg):
+    return image.prepare_eval({"image": raw}, cfg)["image"]
+
+
 def _config(**fields) -> ConfigDict:
     """A config whose prepared values are the pixel values themselves."""
     defaults = {
@@ -55,7 +63,7 @@ def _noise(height: int, width: int) -> np.ndarray:
 def _train(data: bytes, cfg: ConfigDict, count: int) -> np.ndarray:
     """`count` training versions of one picture, seeds [5, 0], [5, 1], ..."""
     versions = tf.data.Dataset.range(count).map(
-        lambda number: image.prepare_train(tf.constant(data), cfg, tf.stack([5, number])),
+        lambda number: _prepare_train(tf.constant(data), cfg, tf.stack([5, number])),
         num_parallel_calls=2,
     )
     return versions.batch(count).get_single_element().numpy()
@@ -83,7 +91,7 @@ def test_evaluation_crops_the_centre_square(height, width, share):
     top, left = (height - side + 1) // 2, (width - side + 1) // 2
     pixels = _coordinates(height, width)
 
-    prepared = image.prepare_eval(
+    prepared = _prepare_eval(
         tf.constant(_encode(pixels)),
         _config(size=(side, side), train_crop="inception", eval_crop=float(share)),
     )
@@ -95,18 +103,18 @@ def test_evaluation_crops_the_centre_square(height, width, share):
 def test_evaluation_resizes_the_whole_picture_where_training_does(train_crop):
     pixels = _coordinates(8, 20)
     cfg = _config(size=(8, 20), train_crop=train_crop)
-    np.testing.assert_array_equal(image.prepare_eval(tf.constant(_encode(pixels)), cfg), pixels)
+    np.testing.assert_array_equal(_prepare_eval(tf.constant(_encode(pixels)), cfg), pixels)
     cfg.eval_crop = 0.5
     cfg.size = (4, 4)
     np.testing.assert_array_equal(
-        image.prepare_eval(tf.constant(_encode(pixels)), cfg), pixels[2:6, 8:12]
+        _prepare_eval(tf.constant(_encode(pixels)), cfg), pixels[2:6, 8:12]
     )
 
 
 @pytest.mark.parametrize("size", [(5, 9), (16, 16), (40, 23)])
 def test_resize_is_bicubic_without_antialias(size):
     pixels = _noise(16, 16)
-    prepared = image.prepare_eval(tf.constant(_encode(pixels)), _config(size=size)).numpy()
+    prepared = _prepare_eval(tf.constant(_encode(pixels)), _config(size=size)).numpy()
 
     expected = _bicubic(pixels, *size)
     np.testing.assert_allclose(prepared, expected, atol=0.3)  # TensorFlow tabulates the kernel
@@ -118,7 +126,7 @@ def test_resize_is_bicubic_without_antialias(size):
 def test_resize_does_not_clamp():
     pixels = np.zeros((8, 8, 3), np.uint8)
     pixels[:, 4:] = 255
-    prepared = image.prepare_eval(tf.constant(_encode(pixels)), _config(size=(32, 32))).numpy()
+    prepared = _prepare_eval(tf.constant(_encode(pixels)), _config(size=(32, 32))).numpy()
     assert prepared.min() < -10
     assert prepared.max() > 265
 
@@ -131,7 +139,7 @@ def test_a_window_of_a_jpeg_is_that_window_of_the_whole(subsampling):
     side = int(0.875 * 97)
     top, left = (97 - side + 1) // 2, (131 - side + 1) // 2
 
-    prepared = image.prepare_eval(
+    prepared = _prepare_eval(
         tf.constant(data), _config(size=(side, side), train_crop="inception", eval_crop=0.875)
     )
 
@@ -147,14 +155,14 @@ def test_a_window_of_a_jpeg_is_that_window_of_the_whole(subsampling):
 def test_values_are_normalised_by_channel():
     pixels = _noise(8, 8)
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    prepared = image.prepare_eval(tf.constant(_encode(pixels)), _config(mean=mean, std=std))
+    prepared = _prepare_eval(tf.constant(_encode(pixels)), _config(mean=mean, std=std))
     np.testing.assert_allclose(prepared, (pixels / 255 - mean) / std, atol=1e-5)
 
 
 def test_grey_pictures_have_one_channel():
     pixels = _noise(8, 8)[..., 0]
     cfg = _config(channels=1, mean=(0.0,), std=(1 / 255,))
-    prepared = image.prepare_eval(tf.constant(_encode(pixels)), cfg)
+    prepared = _prepare_eval(tf.constant(_encode(pixels)), cfg)
     np.testing.assert_array_equal(prepared, pixels[..., None])
 
 
@@ -223,7 +231,7 @@ def test_a_failed_inception_crop_is_the_centre_crop(form):
 
     versions = _train(data, cfg, 3)
 
-    centre = image.prepare_eval(tf.constant(data), cfg)
+    centre = _prepare_eval(tf.constant(data), cfg)
     np.testing.assert_array_equal(versions, np.stack([centre] * 3))
 
 
@@ -267,11 +275,11 @@ def test_training_is_a_function_of_the_seed_alone():
     cfg = _config(train_crop="inception", flip=True, rotate_degrees=10.0, size=(16, 16))
     data = tf.constant(_encode(_noise(60, 80), "JPEG"))
     tf.random.set_seed(1)
-    first = image.prepare_train(data, cfg, tf.constant([1, 2], tf.int64))
+    first = _prepare_train(data, cfg, tf.constant([1, 2], tf.int64))
     tf.random.set_seed(2)
 
-    again = image.prepare_train(data, cfg, tf.constant([1, 2], tf.int64))
-    other = image.prepare_train(data, cfg, tf.constant([1, 3], tf.int64))
+    again = _prepare_train(data, cfg, tf.constant([1, 2], tf.int64))
+    other = _prepare_train(data, cfg, tf.constant([1, 3], tf.int64))
 
     np.testing.assert_array_equal(again, first)
     assert not np.array_equal(other, first)
@@ -283,7 +291,7 @@ def test_serving_prepares_a_batch_of_any_size_and_format():
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def serve(image_bytes):
         return tf.map_fn(
-            lambda data: image.prepare_eval(data, cfg),
+            lambda data: _prepare_eval(data, cfg),
             image_bytes,
             fn_output_signature=tf.TensorSpec(image.shape(cfg), tf.float32),
         )
@@ -297,7 +305,7 @@ def test_serving_prepares_a_batch_of_any_size_and_format():
     for count in (1, 4):
         served = serve(tf.constant(pictures[:count])).numpy()
         for data, row in zip(pictures[:count], served, strict=True):
-            np.testing.assert_array_equal(row, image.prepare_eval(tf.constant(data), cfg))
+            np.testing.assert_array_equal(row, _prepare_eval(tf.constant(data), cfg))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,14 @@ from ml_collections import ConfigDict
 from pipelines import points
 
 
+def _prepare_train(raw, cfg, seed):
+    return points.prepare_train({"points": raw}, cfg, seed)["points"]
+
+
+def _prepare_eval(raw, cfg):
+    return points.prepare_eval({"points": raw}, cfg)["points"]
+
+
 def _config(**fields) -> ConfigDict:
     defaults = {"num_points": 16, "scale": (1.0, 1.0), "rotate": False, "translate": 0.0}
     return ConfigDict({**defaults, **fields})
@@ -40,9 +48,9 @@ def test_a_cloud_of_the_right_size_is_centred_in_the_unit_cube(prepare):
     cloud, cfg = _cloud(16), _config()
 
     if prepare == "train":
-        prepared = points.prepare_train(tf.constant(cloud), cfg, _seed(0)).numpy()
+        prepared = _prepare_train(tf.constant(cloud), cfg, _seed(0)).numpy()
     else:
-        prepared = points.prepare_eval(tf.constant(cloud), cfg).numpy()
+        prepared = _prepare_eval(tf.constant(cloud), cfg).numpy()
 
     np.testing.assert_allclose(_sorted_rows(prepared), _sorted_rows(_normalised(cloud)), atol=2e-6)
     np.testing.assert_allclose(prepared.mean(axis=0), 0, atol=1e-6)
@@ -77,10 +85,10 @@ def test_every_point_is_equally_likely_in_training():
 def test_evaluation_takes_the_same_points_each_time_and_not_the_first_ones():
     cloud, cfg = tf.constant(_cloud(200)), _config()
 
-    once, again = points.prepare_eval(cloud, cfg), points.prepare_eval(cloud, cfg)
+    once, again = _prepare_eval(cloud, cfg), _prepare_eval(cloud, cfg)
 
     np.testing.assert_array_equal(once, again)
-    first = points.prepare_eval(cloud[:16], cfg).numpy()
+    first = _prepare_eval(cloud[:16], cfg).numpy()
     assert not np.allclose(_sorted_rows(once.numpy()), _sorted_rows(first))
 
 
@@ -89,7 +97,7 @@ def test_scale_moves_each_point_along_its_ray_within_the_range():
     cfg = _config(num_points=6, scale=(0.5, 0.75))
     factors = []
     for number in range(40):
-        prepared = points.prepare_train(tf.constant(cloud), cfg, _seed(number)).numpy()
+        prepared = _prepare_train(tf.constant(cloud), cfg, _seed(number)).numpy()
         # Undo the normalisation: opposite points were p * f1 and -p * f2, so their difference is
         # p * (f1 + f2), whatever the mean; ratios of differences cancel the cube's factor.
         lengths = [np.abs(prepared[:, axis]).max() for axis in range(3)]
@@ -105,10 +113,10 @@ def test_scale_moves_each_point_along_its_ray_within_the_range():
 
 def test_rotation_keeps_the_up_axis_and_distances():
     cloud, cfg = _cloud(16), _config(rotate=True)
-    plain = points.prepare_eval(tf.constant(cloud), _config()).numpy()
+    plain = _prepare_eval(tf.constant(cloud), _config()).numpy()
     angles = []
     for number in range(30):
-        turned = points.prepare_train(tf.constant(cloud), cfg, _seed(number)).numpy()
+        turned = _prepare_train(tf.constant(cloud), cfg, _seed(number)).numpy()
         order, plain_order = np.argsort(turned[:, 2]), np.argsort(plain[:, 2])
         turned, ours = turned[order], plain[plain_order]
         scale = np.ptp(turned[:, 2]) / np.ptp(ours[:, 2])  # the cube may fit more or less tightly
@@ -126,7 +134,7 @@ def test_translation_survives_the_normalisation_and_is_bounded():
     cloud, cfg = _cloud(16), _config(translate=0.2)
     shifts = np.stack(
         [
-            points.prepare_train(tf.constant(cloud), cfg, _seed(number)).numpy().mean(axis=0)
+            _prepare_train(tf.constant(cloud), cfg, _seed(number)).numpy().mean(axis=0)
             for number in range(50)
         ]
     )
@@ -139,11 +147,11 @@ def test_training_is_a_function_of_the_seed_alone():
     cloud = tf.constant(_cloud(50))
     cfg = _config(scale=(0.9, 1.1), rotate=True, translate=0.1)
     tf.random.set_seed(1)
-    first = points.prepare_train(cloud, cfg, _seed(1))
+    first = _prepare_train(cloud, cfg, _seed(1))
     tf.random.set_seed(2)
 
-    np.testing.assert_array_equal(points.prepare_train(cloud, cfg, _seed(1)), first)
-    assert not np.array_equal(points.prepare_train(cloud, cfg, _seed(2)), first)
+    np.testing.assert_array_equal(_prepare_train(cloud, cfg, _seed(1)), first)
+    assert not np.array_equal(_prepare_train(cloud, cfg, _seed(2)), first)
 
 
 def test_serving_prepares_a_batch_of_any_size_and_clouds_of_any_length():
@@ -152,7 +160,7 @@ def test_serving_prepares_a_batch_of_any_size_and_clouds_of_any_length():
     @tf.function(input_signature=[tf.RaggedTensorSpec([None, None, 3], ragged_rank=1)])
     def serve(clouds):
         return tf.map_fn(
-            lambda cloud: points.prepare_eval(cloud, cfg),
+            lambda cloud: _prepare_eval(cloud, cfg),
             clouds,
             fn_output_signature=tf.TensorSpec(points.shape(cfg), tf.float32),
         )
@@ -162,17 +170,17 @@ def test_serving_prepares_a_batch_of_any_size_and_clouds_of_any_length():
     served = serve(ragged).numpy()
 
     for cloud, row in zip(clouds, served, strict=True):
-        np.testing.assert_allclose(row, points.prepare_eval(tf.constant(cloud), cfg), atol=1e-6)
+        np.testing.assert_allclose(row, _prepare_eval(tf.constant(cloud), cfg), atol=1e-6)
 
 
 def test_a_cloud_of_one_place_stays_at_the_origin():
-    prepared = points.prepare_eval(tf.fill([20, 3], 7.0), _config())
+    prepared = _prepare_eval(tf.fill([20, 3], 7.0), _config())
     np.testing.assert_array_equal(prepared, np.zeros((16, 3)))
 
 
 def test_an_empty_cloud_is_an_error():
     with pytest.raises(tf.errors.InvalidArgumentError, match="a point cloud without points"):
-        points.prepare_eval(tf.zeros([0, 3]), _config())
+        _prepare_eval(tf.zeros([0, 3]), _config())
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ signatures.serving_function = lambda model, *rest: original(
     ("sabotage", "message"),
     [
         (PYTHON_OPERATION, "TensorFlow itself has no operation EagerPyFunc"),
-        (DRIFT, "the exported model's probabilities differ from the live model's by"),
+        (DRIFT, "the exported model's answers differ from the live model's by"),
     ],
     ids=["python-operation", "drift"],
 )
@@ -180,7 +180,8 @@ def test_mistakes_get_one_line(arguments, message, command, tmp_path):
 
 def test_sounds_are_exported_with_their_rate(exported_sounds, trained_sounds):
     version = exported_sounds.folder / str(STEP)
-    assert json.loads((version / "assets" / "properties.json").read_text()) == {"sample_rate": 8000}
+    properties = json.loads((version / "assets" / "properties.json").read_text())
+    assert properties == {"modality": "audio", "task": "classification", "sample_rate": 8000}
     assert signatures.custom_operations(version) == []
     serve = tf.saved_model.load(str(version)).signatures["serving_default"]
     trained = checkpoint.load_for_inference(trained_sounds.workdir)
@@ -188,7 +189,10 @@ def test_sounds_are_exported_with_their_rate(exported_sounds, trained_sounds):
         assert batch.dtype == np.float32
         assert 0.1 < np.abs(batch).max() <= 1
         prepared = tf.stack(
-            [audio.prepare_eval(tf.constant(one), trained.config.data.audio) for one in batch]
+            [
+                audio.prepare_eval({"audio": tf.constant(one)}, trained.config.data.audio)["audio"]
+                for one in batch
+            ]
         )
         expected = tf.nn.softmax(trained.model({"audio": prepared}))
         answer = serve(waveform=tf.constant(batch))["probabilities"]

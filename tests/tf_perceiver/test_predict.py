@@ -160,11 +160,12 @@ def test_what_the_graph_refuses_does_not_spoil_its_batch(tmp_path):
     for name, red in (("a", 0), ("b", 255), ("c", 9)):
         files.append(str(tmp_path / f"{name}.png"))
         Image.new("RGB", (4, 4), (red, 0, 0)).save(files[-1])
-    model = predict.Model(serve, "image", ["x", "y"])
+    model = predict.Model(serve, "image", "classification", ["x", "y"])
     first, refused, last = predict.answers(model, files)
     assert [first.file, refused.file, last.file] == files
-    assert first.probabilities.tolist() == last.probabilities.tolist() == [0.5, 0.5]
-    assert refused.probabilities is None
+    for answer in (first, last):
+        assert answer.said["probabilities"].tolist() == [0.5, 0.5]
+    assert refused.said == {}
     assert refused.error.startswith(
         f"{files[1]}: TensorFlow refuses it (assertion failed: [too red"
     )

@@ -29,6 +29,7 @@ def main(argv: list[str]) -> None:
     page = build.write_report(
         Path(OUTPUT.value or Path(WORKDIR.value) / "report"),
         model=trained.model,
+        task=trained.task,
         config=config,
         info=info,
         metrics_file=Path(WORKDIR.value) / "metrics.jsonl",

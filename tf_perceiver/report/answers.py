@@ -12,6 +12,8 @@ import numpy as np
 
 from tf_perceiver.report.pictures import Sample
 
+_NOT_INPUTS = frozenset({"label", "weight", "shown"})  # Of a batch.
+
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
@@ -61,10 +63,10 @@ def answers(
     Only the examples that may be shown are kept, so memory doesn't grow with the split.
 
     Args:
-      model: called as `model({modality: batch}, training=False)` -> logits [B, classes].
-      batches: `pipelines.input_pipeline.eval_stream`, or anything like it: {modality: [B, ...],
-        "label": one-hot [B, classes], "weight": [B], 0 for padding}; "shown", where there is one,
-        is what people look at instead of the model's input.
+      model: called as `model(inputs, training=False)` -> logits [B, classes].
+      batches: `pipelines.input_pipeline.eval_stream`, or anything like it: the model's inputs, such
+        as "image" [B, H, W, C], "label": one-hot [B, classes], "weight": [B], 0 for padding;
+        "shown", where there is one, is what people look at instead of the model's input.
       data: `config.data`.
       labels: class names.
       count: how many right and how many wrong examples to keep at most.
@@ -74,14 +76,13 @@ def answers(
     """
     import tensorflow as tf
 
-    modality = data["modality"]
-    predict = tf.function(lambda x: tf.nn.softmax(model({modality: x}, training=False)))
+    predict = tf.function(lambda inputs: tf.nn.softmax(model(inputs, training=False)))
     confusion = np.zeros((len(labels), len(labels)), np.int64)
     album = _Album(len(labels), count)
     for batch in batches:
-        inputs = np.asarray(batch[modality])
+        inputs = {name: field for name, field in batch.items() if name not in _NOT_INPUTS}
         kept = np.flatnonzero(np.asarray(batch["weight"]) > 0)
-        probabilities = np.asarray(predict(tf.convert_to_tensor(batch[modality])))
+        probabilities = np.asarray(predict(inputs))
         truths = np.argmax(batch["label"], axis=-1)
         guesses = np.argmax(probabilities, axis=-1)
         np.add.at(confusion, (truths[kept], guesses[kept]), 1)
@@ -89,9 +90,13 @@ def answers(
             truth, guess = int(truths[i]), int(guesses[i])
             score, truth_score = (float(probabilities[i, label]) for label in (guess, truth))
             if album.wants(truth, guess, score):
-                array = inputs[i].copy()  # A view would keep the whole batch alive.
-                seen = np.array(batch["shown"][i]) if "shown" in batch else picture(array, data)
-                sample = Sample(seen, array, labels[truth], labels[guess], score, truth_score)
+                # Copies: a view would keep the whole batch alive.
+                one = {name: np.array(field[i]) for name, field in inputs.items()}
+                if "shown" in batch:
+                    seen = np.array(batch["shown"][i])
+                else:
+                    seen = picture(one[data["modality"]], data)
+                sample = Sample(seen, one, labels[truth], labels[guess], score, truth_score)
                 album.add(truth, sample)
     if not confusion.sum():
         raise ValueError("there is no example to report on: the evaluation split is empty")
@@ -164,7 +169,7 @@ def picture(array: np.ndarray, data: Mapping[str, Any]) -> np.ndarray:
 
 
 def attention_maps(
-    model: Any, modality: str, inputs: list[np.ndarray], latents: int
+    model: Any, inputs: list[Mapping[str, np.ndarray]], latents: int
 ) -> tuple[list[np.ndarray], list[int], tuple[int, ...] | None]:
     """The first cross-attend's attention, the mean over its heads, on a few examples.
 
@@ -172,8 +177,7 @@ def attention_maps(
 
     Args:
       model: has `first_cross_attention(batch)` -> [B, heads, N, M] and `input_grid(batch)`.
-      modality: the batch's key.
-      inputs: examples as the model reads them.
+      inputs: examples as the model reads them, by name.
       latents: how many latents to show.
 
     Returns:
@@ -181,13 +185,13 @@ def attention_maps(
       the chosen latents' indices; the grid that M enumerates, or None for points.
     """
     maps, chosen, grid = [], None, None
-    for array in inputs:
-        batch = {modality: array[None]}
+    for one in inputs:
+        batch = {name: field[None] for name, field in one.items()}
         heads = np.asarray(model.first_cross_attention(batch), np.float32)
-        one = heads[0].mean(axis=0)
+        mean = heads[0].mean(axis=0)
         if chosen is None:
-            chosen, grid = choose_latents(one, latents), model.input_grid(batch)
-        maps.append(np.concatenate([one.mean(axis=0, keepdims=True), one[chosen]]))
+            chosen, grid = choose_latents(mean, latents), model.input_grid(batch)
+        maps.append(np.concatenate([mean.mean(axis=0, keepdims=True), mean[chosen]]))
     return maps, chosen or [], grid
 
 

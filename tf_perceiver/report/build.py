@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tf_perceiver.report.run import Batches, Run
 from tf_perceiver.training import workdir
 
 if TYPE_CHECKING:
@@ -18,10 +19,11 @@ def write_report(
     directory: Path,
     *,
     model: Any,
+    task: Any,
     config: Mapping[str, Any],
     info: DatasetInfo,
     metrics_file: Path,
-    eval_batches: Iterable[Mapping[str, Any]],
+    eval_batches: Batches,
     step: int,
 ) -> Path:
     """Writes the report of a trained model.
@@ -31,14 +33,10 @@ def write_report(
 
     Args:
       directory: made where it doesn't exist.
-      model: called as `model(batch, training=False)` -> logits [B, classes]; has
-        `first_cross_attention(batch)` -> [B, heads, N, M] and `input_grid(batch)`.
-      config: the run's config: a ConfigDict or the like of it as plain dicts.
-      info: the dataset's description.
+      model, task, config, info, step: see `Run`.
       metrics_file: `metrics.jsonl`; without it (a model trained elsewhere) there are no curves.
-      eval_batches: {modality: float32 [B, ...]} with "label", one-hot [B, classes], "weight" [B],
-        0 for padding, and "shown" [B, ...] where people look at something else.
-      step: of the model's weights.
+      eval_batches: of the evaluation split, with "weight" [B], 0 for padding, and "shown" [B, ...]
+        where people look at something else than the model.
 
     Returns:
       Path of `index.html`.
@@ -47,25 +45,16 @@ def write_report(
       ValueError: if `eval_batches` holds no example.
     """
     # Here, not above: matplotlib takes a second, and training imports this module at its start.
-    from tf_perceiver.report import page, sections
-    from tf_perceiver.report.answers import answers
+    from tf_perceiver.report import classification, page, sections
 
-    data = config["data"]
-    split = data["eval_split"]
-    rows = read_rows(metrics_file)
-    answered = answers(model, eval_batches, data, info.labels)
-    parts = [
-        sections.curves(rows, split),
-        sections.samples(answered, split, data),
-        sections.attention(model, answered, data),
-        sections.confusions(answered, info.labels),
-        sections.classes(answered, info.labels),
-    ]
+    tasks = {"classification": classification.parts}
+    run = Run(model, task, config, info, read_rows(metrics_file), step)
+    headlines, parts = tasks[config["task"]["name"]](run, eval_batches)
     html = page.render(
         f"{config['name']} on {info.name}",
         f"step {step:,}, written {time.strftime('%Y-%m-%d %H:%M')}",
-        sections.headlines(answered, rows, split, step),
-        sections.facts(model, config, info, rows, step),
+        headlines,
+        sections.facts(run),
         parts,
     )
     directory = Path(directory)

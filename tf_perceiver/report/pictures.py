@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,7 +25,7 @@ class Sample:
     Attributes:
       array: what people see: image float32 [H, W, C] in [0, 1], points float32 [n, 3], or the
         samples of a sound float32 [n].
-      input: what the model read.
+      input: what the model read, by name.
       truth: name of the true class.
       answer: name of the most probable class.
       score: probability of `answer`, in [0, 1].
@@ -33,7 +33,7 @@ class Sample:
     """
 
     array: np.ndarray
-    input: np.ndarray
+    input: Mapping[str, np.ndarray]
     truth: str
     answer: str
     score: float

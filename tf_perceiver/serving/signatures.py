@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from pipelines.input_pipeline import MODALITIES
+from pipelines import preparation
 
 if TYPE_CHECKING:
     from pipelines.records import DatasetInfo
 
-# By modality the one input of `serving_default`, as a client sends it. A name that ends in `_bytes`
-# makes TensorFlow Serving's REST interface accept {"b64": ...}.
-INPUTS = {
-    "audio": tf.TensorSpec([None, None], tf.float32, name="waveform"),
-    "image": tf.TensorSpec([None], tf.string, name="image_bytes"),
-    "points": tf.TensorSpec([None, None, 3], tf.float32, name="points"),
+# By modality what a client sends: the record's field that it stands for -> the signature's input. A
+# name that ends in `_bytes` makes TensorFlow Serving's REST interface accept {"b64": ...}.
+INPUTS: dict[str, dict[str, tf.TensorSpec]] = {
+    "audio": {"audio": tf.TensorSpec([None, None], tf.float32, name="waveform")},
+    "image": {"image": tf.TensorSpec([None], tf.string, name="image_bytes")},
+    "points": {"points": tf.TensorSpec([None, None, 3], tf.float32, name="points")},
 }
 
 # Registered in TensorFlow itself, yet they call back into the Python process that built the graph.
@@ -37,14 +37,15 @@ class ServedModel(tf.Module):
     Attributes:
       weights: the model's variables.
       labels_file: one label a line, in the order of `probabilities`; saved as `assets/labels.txt`.
-      properties_file: what every raw example must have, as JSON, such as {"sample_rate": 16000};
-        saved as `assets/properties.json`.
+      properties_file: what is asked and answered, as JSON: {"modality": ..., "task": ...} and what
+        every raw example must have, such as "sample_rate"; saved as `assets/properties.json`.
       serving_default: the function of the signature.
     """
 
     def __init__(
         self,
         model: tf.keras.Model,
+        task: Any,
         config: Any,
         info: DatasetInfo,
         labels_file: Path,
@@ -54,23 +55,25 @@ class ServedModel(tf.Module):
         self.weights = list(model.variables)
         self.labels_file = tf.saved_model.Asset(str(labels_file))
         self.properties_file = tf.saved_model.Asset(str(properties_file))
-        self.serving_default = serving_function(model, config, info)
+        self.serving_default = serving_function(model, task, config, info)
 
 
 def serving_function(
-    model: tf.keras.Model, config: Any, info: DatasetInfo
+    model: tf.keras.Model, task: Any, config: Any, info: DatasetInfo
 ) -> tf.types.experimental.GenericFunction:
-    """Raw examples in, probabilities and labels out.
+    """Raw examples in, the task's answers out.
 
-    The function takes `image_bytes`, string [B], for images, `points`, float32 [B, n, 3], for
-    points, and `waveform`, float32 [B, n] in [-1, 1] at the records' sample rate, for sound: any B,
-    0 included, and any n >= 1. It returns `probabilities`, float32 [B, classes], `label`, string
-    [B], the name of the most probable class, and `score`, float32 [B], its probability.
+    The function takes the `INPUTS` of the modality, such as `image_bytes`, string [B], for images,
+    `points`, float32 [B, n, 3], for points, and `waveform`, float32 [B, n] in [-1, 1] at the
+    records' sample rate, for sound: any B, 0 included, and any n >= 1. A task with labels answers
+    with `probabilities`, float32 [B, classes], `label`, string [B], the name of the most probable
+    class, and `score`, float32 [B], its probability.
 
     Args:
-      model: called as `model({modality: batch}, training=False)` -> logits [B, classes].
+      model: called as `model(inputs, training=False)`.
+      task: whose `answers` are given.
       config: the run's config (a ConfigDict); `config.data` says what is served.
-      info: the dataset's description, for its label names.
+      info: the dataset's description.
 
     Raises:
       ValueError: if the modality can't be served.
@@ -80,24 +83,24 @@ def serving_function(
         raise ValueError(
             f"config.data.modality={modality!r} can't be served; choose {' or '.join(INPUTS)}"
         )
-    pipeline, section = MODALITIES[modality], config.data[modality]
-    prepared = tf.TensorSpec(pipeline.shape(section), tf.float32)
-    names = tf.constant(info.labels, tf.string)
+    preparing, fields = preparation.of(info, config.data), INPUTS[modality]
 
-    @tf.function(input_signature=[INPUTS[modality]])
-    def serving_default(raw: tf.Tensor) -> dict[str, tf.Tensor]:
-        batch = tf.map_fn(
-            lambda example: pipeline.prepare_eval(example, section),
+    def prepare(raw: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
+        return preparing.inputs(dict(zip(fields, raw, strict=True)))
+
+    one = tuple(tf.TensorSpec(spec.shape[1:], spec.dtype) for spec in fields.values())
+    prepared = tf.function(prepare).get_concrete_function(one).structured_outputs
+
+    @tf.function(input_signature=list(fields.values()))
+    def serving_default(*raw: tf.Tensor) -> dict[str, tf.Tensor]:
+        inputs = tf.map_fn(
+            prepare,
             raw,
-            fn_output_signature=prepared,
+            fn_output_signature={
+                name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in prepared.items()
+            },
         )
-        logits = model({modality: batch}, training=False)
-        probabilities = tf.nn.softmax(tf.cast(logits, tf.float32))
-        return {
-            "probabilities": probabilities,
-            "label": tf.gather(names, tf.argmax(probabilities, axis=-1)),
-            "score": tf.reduce_max(probabilities, axis=-1),
-        }
+        return task.answers(model(inputs, training=False))
 
     return serving_default
 

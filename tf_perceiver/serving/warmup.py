@@ -6,7 +6,7 @@ TFRecord file of at most 1,000 `PredictionLog` messages.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +15,13 @@ FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 MAX_REQUESTS = 1_000
 
 
-def write(saved_model_dir: Path, input_name: str, batches: Iterable[np.ndarray]) -> Path:
+def write(saved_model_dir: Path, batches: Iterable[Mapping[str, np.ndarray]]) -> Path:
     """Writes one predict request for `serving_default` per batch.
 
     Args:
       saved_model_dir: the version folder.
-      input_name: of the signature, such as "image_bytes".
-      batches: raw examples: arrays of bytes [B], or float32 [B, n, 3] or [B, n].
+      batches: raw examples by the names of the signature: such as "image_bytes", bytes [B], or
+        "points", float32 [B, n, 3].
 
     Returns:
       The file.
@@ -41,7 +41,8 @@ def write(saved_model_dir: Path, input_name: str, batches: Iterable[np.ndarray])
             # The name isn't looked at: the model under warm-up answers. It may not be empty.
             request.model_spec.name = "perceiver"
             request.model_spec.signature_name = "serving_default"
-            request.inputs[input_name].CopyFrom(tf.make_tensor_proto(batch))
+            for name, raw in batch.items():
+                request.inputs[name].CopyFrom(tf.make_tensor_proto(raw))
             log = prediction_log_pb2.PredictionLog(
                 predict_log=prediction_log_pb2.PredictLog(request=request)
             )

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from tf_perceiver.tasks.classification import Classification
+from tf_perceiver.tasks.task import Task
 
-TASKS = {"classification": Classification}
+if TYPE_CHECKING:
+    from pipelines.records import DatasetInfo
+
+TASKS: dict[str, type[Task]] = {"classification": Classification}
 
 
-def build(config: Mapping, num_classes: int) -> Classification:
-    """Builds the task of ``config.task``: {"name": ..., its fields}.
+def build(config: Mapping, info: DatasetInfo) -> Task:
+    """Builds the task of ``config.task``: {"name": ..., its fields}, for a dataset.
 
     Raises:
       ValueError: an unknown name.
@@ -19,4 +24,4 @@ def build(config: Mapping, num_classes: int) -> Classification:
     name = fields.pop("name")
     if name not in TASKS:
         raise ValueError(f"config.task.name={name!r} is none of {sorted(TASKS)}")
-    return TASKS[name](num_classes, **fields)
+    return TASKS[name](info, **fields)

@@ -195,7 +195,7 @@ class Restored:
     config: ConfigDict
     info: DatasetInfo
     model: tf.keras.Model
-    task: tasks.Classification
+    task: tasks.Task
     step: int
     data_directory: str
 
@@ -229,7 +229,7 @@ def load_for_inference(workdir: str | Path) -> Restored:
         raise ValueError(f"{workdir} is not a workdir (no config.json); give tf_perceiver.train's")
     info = DatasetInfo.read(workdir)
     config = ConfigDict(run["config"])
-    task = tasks.build(config.task, len(info.labels))
+    task = tasks.build(config.task, info)
     model = task.build_model(config.model)
     manifest = newest_valid(workdir / "checkpoints")
     if manifest is None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import orbit
 import tensorflow as tf
 
-from tf_perceiver.tasks import Classification
+from tf_perceiver.tasks import Task
 
 GRADIENT_NORM = "grad_norm"
+_WEIGHT = "weight"
 
 
 class Trainer(orbit.StandardTrainer):
@@ -31,7 +33,7 @@ class Trainer(orbit.StandardTrainer):
         self,
         strategy: tf.distribute.Strategy,
         model: tf.keras.Model,
-        task: Classification,
+        task: Task,
         optimizer: tf.keras.optimizers.Optimizer,
         global_step: tf.Variable,
         *,
@@ -60,8 +62,8 @@ class Trainer(orbit.StandardTrainer):
     def _replica_step(self, batch: dict[str, tf.Tensor]) -> None:
         variables = self.model.trainable_variables
         with tf.GradientTape() as tape:
-            logits = self.model(batch, training=True)
-            losses = self.task.loss(logits, batch, training=True)
+            outputs = self.model(batch, training=True)
+            losses = self.task.loss(outputs, batch, training=True)
             loss = tf.reduce_sum(losses) / self.batch_size
         gradients = tape.gradient(loss, variables)
         replicas = tf.distribute.get_replica_context()
@@ -73,15 +75,13 @@ class Trainer(orbit.StandardTrainer):
         self.optimizer.apply_gradients(
             zip(gradients, variables, strict=True), experimental_aggregate_gradients=False
         )
-        self.task.update_metrics(self.metrics, logits, batch, losses)
+        self.task.update_metrics(self.metrics, outputs, batch, losses)
         self.metrics[GRADIENT_NORM].update_state(norm)
 
     def train_loop_end(self) -> dict[str, float]:
         """Means over the loop's examples, and the learning rate of its last step."""
         values = {name: float(metric.result()) for name, metric in self.metrics.items()}
-        values["learning_rate"] = float(
-            self.optimizer.learning_rate(self.optimizer.iterations - 1)
-        )
+        values["learning_rate"] = float(self.optimizer.learning_rate(self.optimizer.iterations - 1))
         return values
 
 
@@ -98,7 +98,7 @@ class Evaluator(orbit.AbstractEvaluator):
         self,
         strategy: tf.distribute.Strategy,
         model: tf.keras.Model,
-        task: Classification,
+        task: Task,
         dataset: Callable[[], tf.distribute.DistributedDataset],
         batches: int,
     ) -> None:
@@ -109,22 +109,30 @@ class Evaluator(orbit.AbstractEvaluator):
             self.examples = tf.keras.metrics.Sum("examples", dtype=tf.float64)
 
     def evaluate(self, num_steps: tf.Tensor | None = None) -> dict[str, float]:
-        """Means over the examples (padding has weight 0), and how many were counted."""
+        """Metrics over the examples (padding has weight 0), and how many were counted."""
         del num_steps  # Always the whole split.
         for metric in (*self.metrics.values(), self.examples):
             metric.reset_states()
         iterator = iter(self.dataset())
-        for _ in range(self.batches):
-            self._step(next(iterator))
+        batches = [self._gathered(self._step(next(iterator))) for _ in range(self.batches)]
         values = {name: float(metric.result()) for name, metric in self.metrics.items()}
-        return {"examples": int(self.examples.result()), **values}
+        kept = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+        return {"examples": int(self.examples.result()), **values, **self.task.whole(kept)}
 
     @tf.function
-    def _step(self, batch: dict[str, tf.Tensor]) -> None:
-        self.strategy.run(self._replica_step, args=(batch,))
+    def _step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return self.strategy.run(self._replica_step, args=(batch,))
 
-    def _replica_step(self, batch: dict[str, tf.Tensor]) -> None:
-        logits = self.model(batch, training=False)
-        losses = self.task.loss(logits, batch, training=False)
-        self.task.update_metrics(self.metrics, logits, batch, losses)
+    def _replica_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        outputs = self.model(batch, training=False)
+        losses = self.task.loss(outputs, batch, training=False)
+        self.task.update_metrics(self.metrics, outputs, batch, losses)
         self.examples.update_state(batch["weight"])
+        kept = self.task.kept(outputs, batch)
+        return kept | {_WEIGHT: batch["weight"]} if kept else {}
+
+    def _gathered(self, kept: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
+        """What all replicas of all hosts kept, without padding."""
+        whole = {name: self.strategy.gather(part, axis=0).numpy() for name, part in kept.items()}
+        counted = whole.pop(_WEIGHT, np.ones(0)) > 0
+        return {name: part[counted] for name, part in whole.items()}

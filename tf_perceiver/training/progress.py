@@ -126,13 +126,17 @@ class Progress:
             after a divergence): rates then start anew.
           logs: what to show beside it, each value until it is given anew: `loss`, `accuracy` (in
             [0, 1]), `input_wait` (the share of time spent waiting for input, in [0, 1]) and an
-            evaluation's `eval_loss` and `eval_accuracy`. Other keys are passed over.
+            evaluation's `eval_...`. Other keys are passed over.
         """
         now = self._now()
         if step < self._step:
             self._marks.clear()
         self._step = step
-        self._logs |= {name: float(logs[name]) for name in _SHOWN if name in logs}
+        self._logs |= {
+            name: float(value)
+            for name, value in logs.items()
+            if name in _SHOWN or name.startswith("eval_")
+        }
         if not self._marks or step > self._marks[-1][1]:
             self._intervals += 1
             if self._intervals == 2 and len(self._marks) == 2:
@@ -197,6 +201,8 @@ class Progress:
             if step < total:
                 parts.append(f"ETA {duration(self.seconds_left)}")
         parts += [_SHOWN[name](self._logs[name]) for name in _SHOWN if name in self._logs]
+        others = [name for name in self._logs if name not in _SHOWN]
+        parts += [f"{name.replace('_', ' ')} {self._logs[name]:.4g}" for name in others]
         return "  ".join(parts)
 
     def _redraw(self) -> None:

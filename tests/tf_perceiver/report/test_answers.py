@@ -51,7 +51,7 @@ def test_samples_carry_names_and_probabilities():
     assert right.score == right.truth_score == pytest.approx(probabilities[0])
     assert wrong.score == pytest.approx(probabilities[0])
     assert wrong.truth_score == pytest.approx(probabilities[1])
-    np.testing.assert_array_equal(right.input.ravel(), A)
+    np.testing.assert_array_equal(right.input["image"].ravel(), A)
     np.testing.assert_allclose(right.array.ravel(), [0.75, 0.5, 0.5])
 
 
@@ -60,7 +60,7 @@ def test_the_most_confident_mistakes_are_kept_in_order():
     found = answers(Brightest(), [batch(faint, [0] * 19, [1] * 19)], DATA, LABELS, count=3)
     scores = [sample.score for sample in found.wrong]
     assert scores == sorted(scores, reverse=True)
-    kept = sorted(float(sample.input.max()) for sample in found.wrong)
+    kept = sorted(float(sample.input["image"].max()) for sample in found.wrong)
     np.testing.assert_allclose(kept, [0.85, 0.9, 0.95])
 
 
@@ -68,7 +68,7 @@ def test_of_equal_mistakes_the_first_are_kept():
     pixels = [[0.0, 1.0, 0.001 * i] for i in range(3)]
     model = lambda batch, training: tf.constant([[0.0, 5.0, 0.0]] * 3)  # noqa: E731
     found = answers(model, [batch(pixels, [0] * 3, [1] * 3)], DATA, LABELS, count=2)
-    assert [float(sample.input.ravel()[2]) for sample in found.wrong] == pytest.approx([0, 0.001])
+    assert [float(sample.input["image"].ravel()[2]) for sample in found.wrong] == pytest.approx([0, 0.001])
 
 
 def test_right_examples_are_of_as_many_classes_as_possible():
@@ -133,8 +133,8 @@ class TwoHeads:
 def test_attention_maps_are_means_over_heads_and_latents():
     attention = np.random.default_rng(0).dirichlet(np.ones(8), size=5)
     model = TwoHeads(attention)
-    inputs = [np.zeros((8, 3), np.float32)] * 2
-    maps, chosen, grid = attention_maps(model, "points", inputs, latents=2)
+    inputs = [{"points": np.zeros((8, 3), np.float32)}] * 2
+    maps, chosen, grid = attention_maps(model, inputs, latents=2)
     assert model.sizes == [1, 1]
     assert grid is None
     assert len(chosen) == 2

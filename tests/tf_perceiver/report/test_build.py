@@ -12,10 +12,11 @@ import tensorflow as tf
 from PIL import Image
 
 from pipelines.records import DatasetInfo, Feature, Shard, Split
-from tf_perceiver.report import build, sections
+from tf_perceiver.report import build, classification
 
 CONFIG = {
     "name": "dots:tiny",
+    "task": {"name": "classification"},
     "data": {
         "modality": "image",
         "eval_split": "test",
@@ -83,7 +84,7 @@ def metrics_file(tmp_path):
 
 def write(directory, metrics_file, step: int = 5, wrong: bool = True):
     return build.write_report(
-        directory, model=Dots(), config=CONFIG, info=INFO, metrics_file=metrics_file,
+        directory, model=Dots(), task=None, config=CONFIG, info=INFO, metrics_file=metrics_file,
         eval_batches=iter(batches(wrong)), step=step,
     )  # fmt: skip
 
@@ -151,7 +152,7 @@ def test_many_classes_get_tables_of_the_lowest_and_highest():
     classes = 100
     confusion = np.diag(np.arange(classes))
     confusion[:, 0] += classes - np.arange(classes)
-    section = sections.classes(
+    section = classification.classes(
         Answers(confusion, [], []), tuple(f"class {i}" for i in range(classes))
     )
     lowest, highest = section.tables

@@ -14,7 +14,7 @@ RNG = np.random.default_rng(0)
 
 
 def sample(array: np.ndarray, truth: str, answer: str) -> Sample:
-    return Sample(array, array, truth, answer, 0.912, 0.04)
+    return Sample(array, {"input": array}, truth, answer, 0.912, 0.04)
 
 
 def captions(axes) -> list[tuple[str, str]]:

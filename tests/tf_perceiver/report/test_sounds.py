@@ -19,7 +19,7 @@ def beep(start: float, stop: float, hertz: float) -> np.ndarray:
 
 
 def sample(waveform: np.ndarray) -> Sample:
-    return Sample(waveform, waveform, "cat", "cat", 0.9, 0.9)
+    return Sample(waveform, {"audio": waveform}, "cat", "cat", 0.9, 0.9)
 
 
 @pytest.mark.parametrize("hertz", [300, 1000, 3000])

@@ -18,6 +18,7 @@ from pipelines import audio as audio_pipeline
 from pipelines import image as image_pipeline
 from pipelines import points as points_pipeline
 from pipelines.records import DatasetInfo, Feature, Shard, Split
+from tf_perceiver import tasks
 from tf_perceiver.model import perceiver
 from tf_perceiver.serving import signatures
 
@@ -81,10 +82,18 @@ def build(config: ConfigDict) -> perceiver.Perceiver:
 
 INFO = DatasetInfo(
     "beasts",
-    {"image": Feature("bytes"), "label": Feature("int64")},
+    {
+        "image": Feature("bytes"),
+        "points": Feature("float32", (None, 3)),
+        "audio": Feature("int16", (None,)),
+        "label": Feature("int64"),
+    },
     LABELS,
     {"test": Split("test", (Shard("beasts-test.tfrecord-00000-of-00001", 1, 1, "0"),))},
 )
+
+
+TASK = tasks.build({"name": "classification"}, INFO)
 
 
 def encoded(shape: tuple[int, ...], kind: str, seed: int) -> bytes:
@@ -103,7 +112,7 @@ def saved_images(tmp_path_factory):
     labels.write_text("ant\nbee\ncat\n")
     properties = folder / "properties.json"
     properties.write_text("{}\n")
-    served = signatures.ServedModel(model, config, INFO, labels, properties)
+    served = signatures.ServedModel(model, TASK, config, INFO, labels, properties)
     tf.saved_model.save(
         served, str(folder / "1"), signatures={"serving_default": served.serving_default}
     )
@@ -122,7 +131,10 @@ def test_images_are_answered_as_in_evaluation(saved_images, serve_images):
     ]  # fmt: skip
     answer = serve_images(image_bytes=tf.constant(files))
     batch = tf.stack(
-        [image_pipeline.prepare_eval(tf.constant(file), config.data.image) for file in files]
+        [
+            image_pipeline.prepare_eval({"image": tf.constant(file)}, config.data.image)["image"]
+            for file in files
+        ]
     )
     expected = tf.nn.softmax(model({"image": batch})).numpy()
     assert np.ptp(expected, axis=0).max() > 0.01  # The three answers do differ.
@@ -167,13 +179,15 @@ def test_labels_are_an_asset_and_no_operation_is_custom(saved_images):
 def test_points_of_any_number_are_answered_as_in_evaluation(count, size):
     config = points_config()
     model = build(config)
-    serve = signatures.serving_function(model, config, INFO)
+    serve = signatures.serving_function(model, TASK, config, INFO)
     clouds = np.random.default_rng(size).normal(size=(count, size, 3)).astype(np.float32)
     answer = serve(tf.constant(clouds))
     assert answer["probabilities"].shape == (count, 3)
     for cloud, row in zip(clouds, answer["probabilities"], strict=True):
-        prepared = points_pipeline.prepare_eval(tf.constant(cloud), config.data.points)[None]
-        expected = tf.nn.softmax(model({"points": prepared}))[0]
+        prepared = points_pipeline.prepare_eval(
+            {"points": tf.constant(cloud)}, config.data.points
+        )["points"]
+        expected = tf.nn.softmax(model({"points": prepared[None]}))[0]
         np.testing.assert_allclose(row, expected, atol=1e-6)
 
 
@@ -197,20 +211,21 @@ def test_sounds_of_any_length_are_answered_as_in_evaluation(representation, coun
     model_config = {"inputs": SOUND_INPUTS[representation], "trunk": TRUNK}
     config = ConfigDict({"data": data, "model": model_config})
     model = build(config)
-    serve = signatures.serving_function(model, config, INFO)
+    serve = signatures.serving_function(model, TASK, config, INFO)
     waves = np.random.default_rng(size).integers(-9000, 9000, (count, size)).astype(np.int16)
     answer = serve(tf.constant(waves / 32768, tf.float32))
     assert answer["probabilities"].shape == (count, 3)
     for wave, row in zip(waves, answer["probabilities"], strict=True):
-        prepared = audio_pipeline.prepare_eval(tf.constant(wave), data.audio)[None]
-        np.testing.assert_allclose(row, tf.nn.softmax(model({"audio": prepared}))[0], atol=1e-6)
+        prepared = audio_pipeline.prepare_eval({"audio": tf.constant(wave)}, data.audio)["audio"]
+        expected = tf.nn.softmax(model({"audio": prepared[None]}))[0]
+        np.testing.assert_allclose(row, expected, atol=1e-6)
 
 
 def test_a_modality_that_cannot_be_served_is_named():
     config = points_config()
     config.data.modality = "smell"
     with pytest.raises(ValueError, match="data.modality='smell' can't be served; choose audio or"):
-        signatures.serving_function(lambda batch, training: batch, config, INFO)
+        signatures.serving_function(lambda batch, training: batch, TASK, config, INFO)
 
 
 def write_graph(folder, *, node: str = "", function_node: str = ""):

@@ -19,7 +19,7 @@ def read(file) -> list[prediction_log_pb2.PredictionLog]:
 
 def test_requests_hold_the_examples(tmp_path):
     batches = [np.array([b"one\0"], object), np.array([b"one\0", b"two"], object)]
-    file = warmup.write(tmp_path, "image_bytes", batches)
+    file = warmup.write(tmp_path, [{"image_bytes": batch} for batch in batches])
     assert file == tmp_path / "assets.extra" / "tf_serving_warmup_requests"
     logs = read(file)
     for log, batch in zip(logs, batches, strict=True):
@@ -34,7 +34,7 @@ def test_requests_hold_the_examples(tmp_path):
 
 def test_points_keep_their_type_and_shape(tmp_path):
     points = np.random.default_rng(0).random((2, 5, 3), np.float32)
-    (log,) = read(warmup.write(tmp_path, "points", [points]))
+    (log,) = read(warmup.write(tmp_path, [{"points": points}]))
     tensor = log.predict_log.request.inputs["points"]
     assert tensor.dtype == tf.float32.as_datatype_enum
     np.testing.assert_array_equal(tf.make_ndarray(tensor), points)
@@ -42,7 +42,7 @@ def test_points_keep_their_type_and_shape(tmp_path):
 
 def test_the_same_requests_give_the_same_file(tmp_path):
     files = [
-        warmup.write(tmp_path / name, "image_bytes", [np.array([b"x"], object)]) for name in "ab"
+        warmup.write(tmp_path / name, [{"image_bytes": np.array([b"x"], object)}]) for name in "ab"
     ]
     assert files[0].read_bytes() == files[1].read_bytes()
 
@@ -50,4 +50,4 @@ def test_the_same_requests_give_the_same_file(tmp_path):
 @pytest.mark.parametrize("count", [0, 1001])
 def test_a_number_that_serving_refuses_is_refused_here(tmp_path, count):
     with pytest.raises(ValueError, match=f"^{count} warm-up requests"):
-        warmup.write(tmp_path, "image_bytes", [np.array([b"x"], object)] * count)
+        warmup.write(tmp_path, [{"image_bytes": np.array([b"x"], object)}] * count)

@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipelines.records import DatasetInfo
 from tf_perceiver import tasks
 
 LOGITS = np.array([[2.0, 0.0, -1.0], [0.0, 1.0, 0.5], [9.0, 0.0, 0.0]], np.float32)
 LABELS = np.eye(3, dtype=np.float32)
+
+
+def info(classes):
+    return DatasetInfo("toy", {}, tuple(f"class {i}" for i in range(classes)), {})
 
 
 def cross_entropy(labels):
@@ -18,7 +23,7 @@ def cross_entropy(labels):
 
 
 def test_smoothing_is_for_training_alone():
-    task = tasks.build({"name": "classification", "label_smoothing": 0.3}, 3)
+    task = tasks.build({"name": "classification", "label_smoothing": 0.3}, info(3))
     batch = {"label": tf.constant(LABELS)}
     smoothed = 0.7 * LABELS + 0.1
     np.testing.assert_allclose(task.loss(LOGITS, batch, True), cross_entropy(smoothed), rtol=1e-5)
@@ -26,7 +31,7 @@ def test_smoothing_is_for_training_alone():
 
 
 def test_metrics_leave_padding_out():
-    task = tasks.build({"name": "classification"}, 3)
+    task = tasks.build({"name": "classification"}, info(3))
     metrics = task.metrics()
     batch = {"label": tf.constant(LABELS), "weight": tf.constant([1.0, 1.0, 0.0])}
     losses = task.loss(LOGITS, batch, False)
@@ -38,7 +43,7 @@ def test_metrics_leave_padding_out():
 
 
 def test_top_five_counts_the_five_highest():
-    task = tasks.build({"name": "classification"}, 40)
+    task = tasks.build({"name": "classification"}, info(40))
     metrics = task.metrics()
     logits = tf.range(40.0)[None] * tf.ones([3, 1])
     batch = {"label": tf.one_hot([39, 35, 34], 40)}
@@ -57,4 +62,4 @@ def test_top_five_counts_the_five_highest():
 )
 def test_wrong_tasks_are_named(config, classes, message):
     with pytest.raises(ValueError, match=message):
-        tasks.build(config, classes)
+        tasks.build(config, info(classes))

@@ -7,6 +7,7 @@ import orbit
 import pytest
 import tensorflow as tf
 
+from pipelines.records import DatasetInfo
 from tf_perceiver.model import perceiver
 from tf_perceiver.tasks import Classification
 from tf_perceiver.training import loop
@@ -52,7 +53,7 @@ def trained(strategy, clip_norm=0.0, rate=1.0):
     trainer = loop.Trainer(
         strategy,
         model,
-        Classification(CLASSES),
+        Classification(DatasetInfo("toy", {}, tuple("abc"), {})),
         optimizer,
         step,
         batch_size=BATCH,
