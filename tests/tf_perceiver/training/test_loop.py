@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import orbit
 import pytest
@@ -98,3 +100,44 @@ def test_clipping_scales_the_whole_gradient():
     for name in before:
         expected = (free[name] - before[name]) / 2
         np.testing.assert_allclose(clipped[name] - before[name], expected, atol=1e-5)
+
+
+# Two replicas with batches of two, five examples and three of padding; the model's output and what
+# is kept are the example's number.
+KEPT = """
+import json
+import types
+import tensorflow as tf
+from tf_perceiver.tasks import Task
+from tf_perceiver.training import loop
+
+class Numbers(Task):
+    def loss(self, outputs, batch, training):
+        return outputs
+    def kept(self, outputs, batch):
+        return {"number": outputs}
+    def whole(self, kept):
+        return {"numbers": sorted(kept["number"].tolist())}
+
+(cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+batch = {"number": tf.range(8.0), "weight": tf.constant([1.0] * 5 + [0.0] * 3)}
+dataset = tf.data.Dataset.from_tensor_slices(batch).batch(2)
+evaluator = loop.Evaluator(
+    strategy,
+    lambda batch, training: batch["number"],
+    Numbers(types.SimpleNamespace(labels=())),
+    lambda: strategy.distribute_datasets_from_function(lambda context: dataset),
+    2,
+)
+print(json.dumps(evaluator.evaluate()))
+"""
+
+
+def test_metrics_of_the_whole_see_every_example_of_all_replicas_once(command, tmp_path):
+    (tmp_path / "kept.py").write_text(KEPT)
+    ended = command("kept", cwd=tmp_path).check()
+    assert json.loads(ended.stdout.splitlines()[-1]) == {
+        "examples": 5, "loss": 2.0, "numbers": [0.0, 1.0, 2.0, 3.0, 4.0],
+    }  # fmt: skip
