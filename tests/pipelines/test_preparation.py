@@ -78,7 +78,7 @@ def test_shown_is_there_where_asked_for_and_possible(data, monkeypatch):
     [
         ("modality", "smell", "config.data.modality='smell' is unknown: choose audio or"),
         ("target", "fame", "config.data.target='fame' is unknown: choose label or"),
-        ("target", "label", "scales needs the feature 'label' .int64 .*, dataset 'scales' has none"),
+        ("target", "label", "needs the feature 'label' .int64 .*, dataset 'scales' has none"),
     ],
 )
 def test_what_does_not_fit_is_named(data, field, value, message):
