@@ -19,6 +19,7 @@ from tf_perceiver import presets, tasks
 from tf_perceiver.model import cost, perceiver
 from tf_perceiver.model.attention import SelfAttention
 from tf_perceiver.model.byte_array import ByteArray
+from tf_perceiver.model.latent import LatentLayer
 from tf_perceiver.training import loop, optimizer
 
 ATTENTIONS = ("plain", "structured")
@@ -228,7 +229,7 @@ def latent_transformer(
         del training
         x = tf.cast(tf.convert_to_tensor(z), stack[0].compute_dtype)
         for layer in stack:
-            x = layer(x)
+            x = LatentLayer(layer)(x)
         return x
 
     variables = [v for layer in stack for v in layer.trainable_variables]

@@ -65,32 +65,6 @@ def attend(
     return selected
 
 
-@tf.custom_gradient
-def attend_to_all(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
-    """`attend` without a mask, heads first: [B, h, N, d], [B, h, M, d], [B, h, M, e] -> [.., N, e].
-
-    In the gradient of the softmax, the mean of the slopes is taken from the outputs, N x e, where
-    automatic differentiation would take it from N x M.
-    """
-    scale = q.shape[-1] ** -0.5
-    q = q * scale
-    logits = tf.matmul(q, k, transpose_b=True)
-    probabilities = tf.cast(tf.nn.softmax(tf.cast(logits, statistics_dtype(q.dtype))), v.dtype)
-    selected = tf.matmul(probabilities, v)
-
-    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        mean = tf.cast(upstream * selected, statistics_dtype(v.dtype))
-        mean = tf.cast(tf.reduce_sum(mean, -1, keepdims=True), v.dtype)
-        slopes = probabilities * (tf.matmul(upstream, v, transpose_b=True) - mean)
-        return (
-            tf.matmul(slopes, k) * scale,
-            tf.matmul(slopes, q, transpose_a=True),
-            tf.matmul(probabilities, upstream, transpose_a=True),
-        )
-
-    return selected, gradient
-
-
 def check_mask(mask: tf.Tensor | None, queries: int | None, keys: int | None) -> None:
     """Holds a mask's static shape against what it is for.
 
@@ -114,11 +88,6 @@ def check_mask(mask: tf.Tensor | None, queries: int | None, keys: int | None) ->
 def split_heads(x: tf.Tensor, heads: int) -> tf.Tensor:
     """[B, N, h * d] -> [B, N, h, d], the channel index being head * d + i."""
     return tf.reshape(x, [tf.shape(x)[0], tf.shape(x)[1], heads, x.shape[-1] // heads])
-
-
-def _sizes(x: tf.Tensor) -> list[tf.Tensor]:
-    """B and N of [B, N, C]."""
-    return tf.unstack(tf.shape(x))[:2]
 
 
 class Attention(tf.keras.layers.Layer):
@@ -171,24 +140,6 @@ class Attention(tf.keras.layers.Layer):
         )
         return self.o(attend(q, k, v, mask))
 
-    def within(self, x: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
-        """``self(x, x, mask)``, with q, k and v from one matrix product: [B, N, C] -> [B, N, ...].
-
-        Joining the kernels costs 3 C^2 copies and saves two passes over x, forward and backward.
-        """
-        layers = (self.q, self.k, self.v)
-        kernel = tf.concat([layer.kernel for layer in layers], 1)
-        bias = tf.concat([layer.bias for layer in layers], 0)
-        joined = tf.matmul(tf.reshape(x, [-1, self.q.inputs]), kernel) + bias
-        shape = tf.concat([tf.shape(x)[:2], [bias.shape[0]]], 0)
-        parts = tf.split(tf.reshape(joined, shape), [layer.outputs for layer in layers], -1)
-        q, k, v = (split_heads(part, self.heads) for part in parts)
-        if mask is not None:
-            return self.o(attend(q, k, v, mask))
-        selected = attend_to_all(*(tf.transpose(t, [0, 2, 1, 3]) for t in (q, k, v)))
-        selected = tf.reshape(tf.transpose(selected, [0, 2, 1, 3]), [*_sizes(x), self.v.outputs])
-        return self.o(tf.ensure_shape(selected, [*x.shape[:2], self.v.outputs]))
-
     def probabilities(self, queries: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
         """[B, N, Cq], [B, M, Ck] -> float32 [B, h, N, M]: where each query looks."""
         q, k = (
@@ -200,6 +151,8 @@ class Attention(tf.keras.layers.Layer):
 
 class SelfAttention(tf.keras.layers.Layer):
     """One layer of the latent transformer, pre-norm: x += Attn(LN x); x += MLP(LN x).
+
+    The encoder runs it as `latent.LatentLayer`, which equals it.
 
     Args:
       name: prefix of the variable names.
@@ -235,7 +188,8 @@ class SelfAttention(tf.keras.layers.Layer):
 
     def call(self, x: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
         """[B, N, D], bool [B, N, N] -> [B, N, D]."""
-        x += self.attn.within(self.ln(x), mask)
+        normal = self.ln(x)
+        x += self.attn(normal, normal, mask)
         return x + self.mlp(self.mlp_ln(x))
 
 

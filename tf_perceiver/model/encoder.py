@@ -14,6 +14,7 @@ import tensorflow as tf
 from tf_perceiver.model import structured
 from tf_perceiver.model.attention import CrossAttention, SelfAttention
 from tf_perceiver.model.byte_array import ByteArray
+from tf_perceiver.model.latent import LatentLayer
 from tf_perceiver.model.linear import statistics_dtype, truncated_normal
 
 
@@ -204,13 +205,15 @@ class Encoder(tf.keras.layers.Layer):
         """Byte array of B examples -> latents [B, N, D]."""
         batch_size, known = inputs.batch_size()
         read = self._reader(inputs, known)
+        # Made once for all repetitions of a block.
+        layers = [[LatentLayer(layer) for layer in block] for block in self.blocks]
         z = self.start(batch_size if known is None else known)
         for kind, i in self.steps:
             if kind == "cross":
                 z = read(self.cross[self.plan.cross[i]], z)
                 continue
-            for layer in self.blocks[self.plan.blocks[i]]:
-                z = tf.recompute_grad(layer)(z) if self.recompute else layer(z)
+            for layer in layers[self.plan.blocks[i]]:
+                z = layer(z, self.recompute)
         return z
 
     def _reader(

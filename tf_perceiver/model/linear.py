@@ -52,14 +52,24 @@ def gelu(x: tf.Tensor) -> tf.Tensor:
     The same as ``x * sigmoid(2 sqrt(2 / pi) (...))``, which takes half the passes over x, without
     a power; so does its gradient, which keeps nothing but x and the gate.
     """
-    slope = 2 * math.sqrt(2 / math.pi)
-    gate = tf.sigmoid(x * (slope + slope * CUBIC * tf.square(x)))
+    gate = _gelu_gate(x)
+    return x * gate, lambda upstream: upstream * _gelu_slope(x, gate)
 
-    def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        inner = slope + 3 * slope * CUBIC * tf.square(x)
-        return upstream * gate * (1 + x * (1 - gate) * inner)
 
-    return x * gate, gradient
+def gelu_slope(x: tf.Tensor) -> tf.Tensor:
+    """The derivative of `gelu` at x."""
+    return _gelu_slope(x, _gelu_gate(x))
+
+
+_GELU = 2 * math.sqrt(2 / math.pi)
+
+
+def _gelu_gate(x: tf.Tensor) -> tf.Tensor:
+    return tf.sigmoid(x * (_GELU + _GELU * CUBIC * tf.square(x)))
+
+
+def _gelu_slope(x: tf.Tensor, gate: tf.Tensor) -> tf.Tensor:
+    return gate * (1 + x * (1 - gate) * (_GELU + 3 * _GELU * CUBIC * tf.square(x)))
 
 
 @tf.custom_gradient
@@ -69,18 +79,23 @@ def normalise(x: tf.Tensor) -> tf.Tensor:
     The gradient needs the result and the deviation alone; what automatic differentiation would
     make of the formula takes twice the passes over x.
     """
-    mean = tf.reduce_mean(x, -1, keepdims=True)
-    centred = x - mean
+    normalised, scale = standardise(x)
+    return normalised, lambda upstream: standardise_slope(upstream, normalised, scale)
+
+
+def standardise(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """What `normalise` gives, and 1 / sqrt(variance + eps) [..., 1]."""
+    centred = x - tf.reduce_mean(x, -1, keepdims=True)
     variance = tf.reduce_mean(tf.square(centred), -1, keepdims=True)
     scale = tf.math.rsqrt(variance + LAYER_NORM_EPSILON)
-    normalised = centred * scale
+    return centred * scale, scale
 
-    def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        along = tf.reduce_mean(upstream * normalised, -1, keepdims=True)
-        about = tf.reduce_mean(upstream, -1, keepdims=True)
-        return (upstream - about - normalised * along) * scale
 
-    return normalised, gradient
+def standardise_slope(upstream: tf.Tensor, normalised: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """The gradient to x of `normalise`, from what `standardise` gave."""
+    along = tf.reduce_mean(upstream * normalised, -1, keepdims=True)
+    about = tf.reduce_mean(upstream, -1, keepdims=True)
+    return (upstream - about - normalised * along) * scale
 
 
 @tf.custom_gradient

@@ -44,13 +44,6 @@ def test_rows_without_a_key_are_exactly_zero():
     np.testing.assert_allclose(ours, numpy_attend(q, k, v, mask), rtol=1e-5, atol=1e-6)
 
 
-def test_attention_within_one_array_equals_attention_between_two():
-    layer = attention.Attention("a", 8, 8, heads=2, qk_channels=4, v_channels=6, output_channels=8)
-    layer.q.bias.assign(tf.random.stateless_normal([4], [0, 1]))
-    x = tf.random.stateless_normal([2, 5, 8], [1, 2])
-    np.testing.assert_allclose(layer.within(x), layer(x, x), rtol=1e-5, atol=1e-6)
-
-
 def test_cross_attention_is_as_wide_inside_as_its_inputs():
     layer = attention.CrossAttention("c", 8, 5)
     assert layer.attn.q.kernel.shape == (8, 5)
