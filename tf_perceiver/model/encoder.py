@@ -206,7 +206,10 @@ class Encoder(tf.keras.layers.Layer):
         batch_size, known = inputs.batch_size()
         read = self._reader(inputs, known)
         # Made once for all repetitions of a block.
-        layers = [[LatentLayer(layer) for layer in block] for block in self.blocks]
+        layers = [
+            [LatentLayer(layer, self.plan.blocks.count(b)) for layer in block]
+            for b, block in enumerate(self.blocks)
+        ]
         z = self.start(batch_size if known is None else known)
         for kind, i in self.steps:
             if kind == "cross":

@@ -4,6 +4,9 @@ The same numbers as `SelfAttention`, of which this is the fast path. What it doe
 
 - q, k and v come from one matrix product, whose joined kernel is made once for all repetitions of
   a layer;
+- a repeated layer's gradients to its weights are summed as they come: each repetition hands the
+  weights on to the next, so that backward the sum goes the other way. Automatic differentiation
+  would hold all of them until the last is there;
 - kept for the backward pass are what the layer norms give, q, k, v, what attention selects and what
   GELU reads: 7 arrays of the latents' size where automatic differentiation keeps 15 and the
   attention's probabilities. Those are computed again, for a fortieth of the layer's work;
@@ -40,14 +43,16 @@ class Weights(NamedTuple):
 
 
 class LatentLayer:
-    """A `SelfAttention` as a function of the latents, to be called as often as it is repeated.
+    """A `SelfAttention` as a function of the latents, for one forward pass of a model.
 
     Args:
       layer: whose weights these are, in its compute dtype but for the layer norms'.
+      repeats: how often it will be called.
     """
 
-    def __init__(self, layer: SelfAttention) -> None:
+    def __init__(self, layer: SelfAttention, repeats: int = 1) -> None:
         attn = layer.attn
+        self._left = repeats
         parts = (attn.q, attn.k, attn.v)
         self.heads, self.widths = attn.heads, [part.outputs for part in parts]
         norms, mlp = (layer.ln, layer.mlp_ln), layer.mlp
@@ -67,10 +72,25 @@ class LatentLayer:
 
     def __call__(self, x: tf.Tensor, recompute: bool = False) -> tf.Tensor:
         """[B, N, D] -> [B, N, D]; `recompute` keeps of the layer nothing but x."""
-        run = tf.custom_gradient(self._run)
+        self._left -= 1
+        run = self._run if self._left <= 0 else self._run_and_hand_on
+        run = tf.custom_gradient(run)
         if recompute:
             run = tf.recompute_grad(run)
-        return tf.ensure_shape(run(x, *self.weights), x.shape)
+        y, *handed_on = tf.nest.flatten(run(x, *self.weights))
+        if handed_on:
+            self.weights = Weights(*handed_on)
+        return tf.ensure_shape(y, x.shape)
+
+    def _run_and_hand_on(self, x: tf.Tensor, *weights: tf.Tensor):
+        """`_run`, and the weights as they are; their gradients are added to the layer's own."""
+        y, gradient = self._run(x, *weights)
+
+        def summed(upstream: tf.Tensor, *later: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            d_x, *slopes = gradient(upstream)
+            return d_x, *(one + other for one, other in zip(slopes, later, strict=True))
+
+        return (y, *map(tf.identity, weights)), summed
 
     def _run(self, x: tf.Tensor, *weights: tf.Tensor):
         """The layer's output, and the gradient to x and to every weight."""
@@ -93,10 +113,11 @@ class LatentLayer:
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
             upstream = tf.reshape(upstream, [-1, upstream.shape[-1]])
             # The MLP.
-            activated = gelu(hidden)
-            d_hidden = _back(upstream, w.narrow) * gelu_slope(hidden)
+            before, read = _anew(upstream, hidden, mlp_normal)
+            activated = gelu(before)
+            d_hidden = _back(upstream, w.narrow) * gelu_slope(before)
             d_scaled = tf.cast(_back(d_hidden, w.widen), exact)
-            scaled = _scaled(mlp_normal, w.mlp_gamma, w.mlp_beta, dtype)
+            scaled = _scaled(read, w.mlp_gamma, w.mlp_beta, dtype)
             mlp_slopes = (
                 *_norm_slopes(d_scaled, mlp_normal),
                 *_slopes(scaled, d_hidden),
@@ -107,9 +128,10 @@ class LatentLayer:
             # The attention.
             out_slopes = _slopes(selected, upstream)
             d_selected = _back(upstream, w.out)
-            d_joined = self._joined(self._attend_slopes(q, k, v, selected, d_selected, exact))
+            parts = self._attend_slopes(q, k, v, selected, d_selected, exact)
+            d_joined = tf.concat([_rows(part) for part in parts], -1)
             d_scaled = tf.cast(_back(d_joined, w.joined), exact)
-            scaled = _scaled(normal, w.gamma, w.beta, dtype)
+            scaled = _scaled(_anew(upstream, normal)[0], w.gamma, w.beta, dtype)
             kernel_slope, bias_slope = _slopes(scaled, d_joined)
             slopes = (*_norm_slopes(d_scaled, normal), kernel_slope, self._without_keys(bias_slope))
             d_x = standardise_slope(d_scaled * w.gamma, normal, deviation)
@@ -133,7 +155,7 @@ class LatentLayer:
         mean = tf.cast(tf.reduce_sum(mean, -1, keepdims=True), v.dtype)
         mean = tf.transpose(mean, [0, 2, 1, 3])
         upstream = tf.transpose(self._heads(upstream, q), [0, 2, 1, 3])
-        probabilities = _probabilities(q, k, exact)
+        probabilities = _probabilities(*_anew(upstream, q, k), exact)
         slopes = probabilities * (tf.matmul(upstream, v, transpose_b=True) - mean)
         return [
             tf.matmul(slopes, k) * _scale(q),
@@ -148,15 +170,10 @@ class LatentLayer:
 
     def _split(self, joined: tf.Tensor, shape: tf.Tensor) -> list[tf.Tensor]:
         """[B N, q k v] -> q, scaled, k and v, each [B, h, N, d]."""
-        joined = tf.reshape(joined, [shape[0], shape[1], sum(self.widths)])
-        if len(set(self.widths)) == 1:  # In one pass.
-            parts = tf.reshape(joined, [shape[0], shape[1], 3, self.heads, -1])
-            parts = tf.unstack(tf.transpose(parts, [2, 0, 3, 1, 4]))
-        else:
-            parts = [
-                tf.transpose(tf.reshape(part, [shape[0], shape[1], self.heads, -1]), [0, 2, 1, 3])
-                for part in tf.split(joined, self.widths, -1)
-            ]
+        parts = [
+            tf.transpose(tf.reshape(part, [shape[0], shape[1], self.heads, -1]), [0, 2, 1, 3])
+            for part in tf.split(joined, self.widths, -1)
+        ]
         sizes = [width // self.heads for width in self.widths]
         q, k, v = (
             tf.ensure_shape(part, [None, self.heads, None, size])
@@ -169,17 +186,19 @@ class LatentLayer:
         q, k, v = tf.split(bias_slope, self.widths)
         return tf.concat([q, tf.zeros_like(k), v], 0)
 
-    def _joined(self, parts: list[tf.Tensor]) -> tf.Tensor:
-        """q, k and v, each [B, h, N, d] -> [B N, q k v]."""
-        if len(set(self.widths)) == 1:
-            return tf.reshape(
-                tf.transpose(tf.stack(parts), [1, 3, 0, 2, 4]), [-1, sum(self.widths)]
-            )
-        return tf.concat([_rows(part) for part in parts], -1)
+
+def _anew(upstream: tf.Tensor, *kept: tf.Tensor) -> list[tf.Tensor]:
+    """`kept` as it is, from when `upstream` is there.
+
+    What is computed of it isn't what was computed of it before: else TensorFlow would find the two
+    to be the same, and hold the first until the second is due.
+    """
+    with tf.control_dependencies([upstream]):
+        return [tf.identity(tensor) for tensor in kept]
 
 
 def _affine(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-    return tf.matmul(x, kernel) + bias
+    return tf.nn.bias_add(tf.matmul(x, kernel), bias)  # Which TensorFlow fuses.
 
 
 def _back(upstream: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:

@@ -31,7 +31,7 @@ def run(layer, x, upstream, repeats=1, fast=True, recompute=False):
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = x
-        call = LatentLayer(layer) if fast else layer
+        call = LatentLayer(layer, repeats) if fast else layer
         for _ in range(repeats):
             y = call(y, recompute) if fast else call(y)
         loss = tf.reduce_sum(tf.cast(y, upstream.dtype) * upstream)
@@ -61,7 +61,7 @@ def assert_equal(ours, theirs, tolerance):
     heads=st.integers(1, 3),
     widening=st.integers(1, 2),
     widths=st.sampled_from([None, (4, 4), (2, 6)]),
-    repeats=st.integers(1, 2),
+    repeats=st.integers(1, 3),
     recompute=st.booleans(),
 )
 def test_it_equals_the_plain_layer(batch, latents, heads, widening, widths, repeats, recompute):
