@@ -7,7 +7,9 @@ from beam_preprocess.datasets import (
     esc50,
     fsdd,
     image_folder,
+    mimic3_mortality,
     modelnet40,
+    physionet2012,
     sound_folder,
     speech_commands,
 )
@@ -18,7 +20,9 @@ DATASETS: dict[str, Dataset] = {
     "esc50": esc50.DATASET,
     "fsdd": fsdd.DATASET,
     "image_folder": image_folder.DATASET,
+    "mimic3_mortality": mimic3_mortality.DATASET,
     "modelnet40": modelnet40.DATASET,
+    "physionet2012": physionet2012.DATASET,
     "sound_folder": sound_folder.DATASET,
     "speech_commands": speech_commands.DATASET,
 }

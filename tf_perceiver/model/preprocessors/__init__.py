@@ -9,6 +9,7 @@ from tf_perceiver.model.preprocessors.flow import FramePair
 from tf_perceiver.model.preprocessors.image import Conv1x1, ConvStem, Patches, Pixels
 from tf_perceiver.model.preprocessors.multimodal import Multimodal
 from tf_perceiver.model.preprocessors.points import Points
+from tf_perceiver.model.preprocessors.series import Series
 from tf_perceiver.model.preprocessors.sound import Waveform
 from tf_perceiver.model.preprocessors.text import OneHot, Text
 
@@ -22,6 +23,7 @@ PREPROCESSORS = {
     "frame_pair": FramePair,
     "text": Text,
     "one_hot": OneHot,
+    "series": Series,
 }
 
 
