@@ -172,6 +172,74 @@ def sounds(
     )
 
 
+def stays(layout: str, variables: int, length: int, batch_size: int, **series: Any) -> ConfigDict:
+    """``config.data`` for 48 hours of intensive care as irregular series.
+
+    Args:
+      layout: of the records, and the number of its `variables`.
+      length: measurements of a stay that the model sees at most.
+      batch_size: global, in training; evaluation takes twice as many.
+      series: further fields of ``data.series``: `drop`, the probability with which training leaves
+        a measurement out, and `limit`, in deviations.
+    """
+    fields = {"hours": 48.0, "limit": 4.0, "drop": 0.0}
+    if unknown := set(series) - set(fields):
+        raise ValueError(f"data.series has no field {sorted(unknown)}; it has {sorted(fields)}")
+    own = {"layout": layout, "variables": variables, "length": length}
+    return ConfigDict(
+        {**_splits(batch_size), "modality": "series", "series": {**own, **fields, **series}}
+    )
+
+
+def mortality(name: str, model: dict[str, Any], data: ConfigDict) -> ConfigDict:
+    """Everything of an experiment that ranks stays by the risk of death.
+
+    Args:
+      name: of the experiment. model: ``config.model``. data: of `stays`.
+    """
+    config = classification(name, model)
+    config.task = ConfigDict({"name": "mortality", "label_smoothing": 0.0, "resamples": 1000})
+    config.data = data
+    return config
+
+
+def small_stays(
+    tiny: bool, *, variables: int, width: int, knots: int, latents: int, channels: int
+) -> dict[str, Any]:
+    """``config.model`` of an original Perceiver on stays of 48 hours, for two CPU cores.
+
+    Args:
+      tiny: a model of seconds instead; of the other fields only variables counts.
+      variables: number of them.
+      width, knots: of a value's embedding.
+      latents, channels: N and D.
+    """
+    return {
+        "inputs": {
+            "kind": "series",
+            "variables": variables,
+            "width": 8 if tiny else width,
+            "knots": 5 if tiny else knots,
+            "limit": 4.0,
+            # The highest band turns once in four hours.
+            "positions": {"bands": 4, "max_resolution": (24,)},
+        },
+        "trunk": {
+            "num_latents": 4 if tiny else latents,
+            "latent_channels": 16 if tiny else channels,
+            "cross_attends": 2,
+            "self_attends_per_block": 1,
+            "cross_heads": 1,
+            "self_heads": 2 if tiny else 4,
+            "sharing": "paper",
+            "arrangement": "interleaved",
+            "attention": "structured",
+            "block_size": 0,
+            "recompute": False,
+        },
+    }
+
+
 def small_pixels(
     tiny: bool,
     *,

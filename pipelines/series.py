@@ -49,6 +49,11 @@ def check(cfg: Any) -> None:
         raise ValueError(f"config.data.series.drop={cfg.drop} must be in [0, 1); 0 keeps them all")
 
 
+def shape(cfg: Any) -> tuple[int, int]:
+    """Shape (measurements, 2) of one prepared stay."""
+    return (cfg.length, 2)
+
+
 def statistics(info: DatasetInfo) -> dict[str, tuple]:
     """What values are normalised by: mean and deviation of every variable in the training split.
 
@@ -145,7 +150,7 @@ def _prepare(fields: Mapping[str, tf.Tensor], cfg: Any, seed: tf.Tensor) -> dict
     padding = cfg.length - tf.size(chosen)
     series = tf.pad(tf.stack([time, _normalised(variable, value, cfg)], 1), [[0, padding], [0, 0]])
     return {
-        "series": tf.ensure_shape(series, [cfg.length, 2]),
+        "series": tf.ensure_shape(series, shape(cfg)),
         "series_variable": tf.ensure_shape(
             tf.pad(tf.cast(variable, tf.int32), [[0, padding]]), [cfg.length]
         ),

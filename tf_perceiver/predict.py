@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from pipelines.readers import Rejected, audio, image, points
+from pipelines.readers import Rejected, audio, image, points, series
 
 MODEL = flags.DEFINE_string("model", None, "A version of an export, or the folder of versions.")
 TOP_K = flags.DEFINE_integer("top_k", 1, "How many classes to print, the most probable first.", 1)
@@ -32,8 +32,18 @@ BATCH_SIZE = 32
 MAX_POINTS = 10_000
 SEED = 0
 
-SUFFIXES = {"audio": audio.SUFFIXES, "image": image.SUFFIXES, "points": points.SUFFIXES}
-KINDS = {"audio": "a sound", "image": "an image", "points": "a point cloud"}
+SUFFIXES = {
+    "audio": audio.SUFFIXES,
+    "image": image.SUFFIXES,
+    "points": points.SUFFIXES,
+    "series": series.SUFFIXES,
+}
+KINDS = {
+    "audio": "a sound",
+    "image": "an image",
+    "points": "a point cloud",
+    "series": "a series of measurements",
+}
 
 Arrays = dict[str, np.ndarray]
 
@@ -197,7 +207,18 @@ def read_points(content: bytes, file: str, properties: Mapping[str, Any]) -> Arr
     return {"points": points.read(content, file, MAX_POINTS, SEED)}
 
 
-READERS = {"audio": read_sound, "image": read_image, "points": read_points}
+def read_series(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
+    """A stay's hours, variables and values, float32, int64 and float32 [n]."""
+    stay = series.read(content, file, properties["layout"])
+    return {"hour": stay.hours, "variable": stay.variables, "value": stay.values}
+
+
+READERS = {
+    "audio": read_sound,
+    "image": read_image,
+    "points": read_points,
+    "series": read_series,
+}
 
 
 def describe_label(answer: Answer, model: Model, top_k: int, as_json: bool) -> str:
@@ -214,8 +235,17 @@ def describe_label(answer: Answer, model: Model, top_k: int, as_json: bool) -> s
     return json.dumps(row, ensure_ascii=False)
 
 
+def describe_risk(answer: Answer, model: Model, top_k: int, as_json: bool) -> str:
+    """The probability of the second label, in one line."""
+    del top_k  # One number says all.
+    label, risk = model.labels[1], float(answer.said["probabilities"][1])
+    if not as_json:
+        return f"{answer.file}: {label} {risk:.4f}"
+    return json.dumps({"file": answer.file, label: risk}, ensure_ascii=False)
+
+
 # By task, what is printed of an answer.
-DESCRIBE = {"classification": describe_label}
+DESCRIBE = {"classification": describe_label, "mortality": describe_risk}
 
 
 def _shapes(example: Arrays) -> list[tuple[int, ...]]:

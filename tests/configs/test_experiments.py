@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from benchmarks.batches import described
 from pipelines.preparation import MODALITIES
+from pipelines.readers.variables import LAYOUTS
 from tf_perceiver import tasks
 from tf_perceiver.training import optimizer
 
@@ -32,6 +33,7 @@ def load(name, variant):
 def test_every_experiment_has_its_variants():
     assert {"digits", "cifar10", "tiny_imagenet", "imagenet", "modelnet40"} <= set(NAMES)
     assert {"fsdd", "esc50", "speech_commands"} <= set(NAMES)
+    assert {"physionet2012", "mimic3_mortality"} <= set(NAMES)
     for name in NAMES:
         expected = {"tiny", "small"} | ({"paper"} if name in PAPER else set())
         assert {variant for n, variant in CASES if n == name} == expected
@@ -42,8 +44,9 @@ def test_everything_in_it_can_be_built(name, variant):
     config = load(name, variant)
     assert config.name == f"{name}:{variant}"
     assert config.model.trunk.attention == "structured"  # There, so that a flag can change it.
+    classes = 2 if config.task.name == "mortality" else 10
     with tf.Graph().as_default():  # The paper's models without their numbers.
-        task = tasks.build(config.task, described(10))
+        task = tasks.build(config.task, described(classes))
         model = task.build_model(config.model)
         optimizer.build(config.optimizer, 100, config.data.batch_size)
         if variant == "paper":
@@ -51,8 +54,11 @@ def test_everything_in_it_can_be_built(name, variant):
         modality = config.data.modality
         module, section = MODALITIES[modality], config.data[modality]
         module.check(section)
-        logits = model({modality: tf.zeros((2, *module.shape(section)))})
-        assert logits.shape == (2, 10)
+        inputs = {modality: tf.zeros((2, *module.shape(section)))}
+        if modality == "series":
+            inputs["series_variable"] = tf.zeros((2, section.length), tf.int32)
+            inputs["series_mask"] = tf.ones((2, section.length), tf.bool)
+        assert model(inputs).shape == (2, classes)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -71,3 +77,15 @@ def test_the_paper_variants_have_the_papers_numbers():
     modelnet = load("modelnet40", "paper")
     assert (modelnet.optimizer.learning_rate, modelnet.optimizer.schedule) == (1e-3, "constant")
     assert (modelnet.data.batch_size, modelnet.data.points.num_points) == (512, 2048)
+
+
+@pytest.mark.parametrize(
+    ("name", "layout"), [("physionet2012", "physionet2012"), ("mimic3_mortality", "mimic3")]
+)
+def test_experiments_on_stays_fit_their_records(name, layout):
+    config = load(name, "small")
+    variables = LAYOUTS[layout].variables
+    assert config.data.series.layout == layout
+    assert config.data.series.variables == config.model.inputs.variables == len(variables)
+    assert config.data.series.hours == LAYOUTS[layout].hours
+    assert config.data.series.limit == config.model.inputs.limit

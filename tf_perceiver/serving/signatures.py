@@ -23,6 +23,11 @@ INPUTS: dict[str, dict[str, tf.TensorSpec]] = {
     "audio": {"audio": tf.TensorSpec([None, None], tf.float32, name="waveform")},
     "image": {"image": tf.TensorSpec([None], tf.string, name="image_bytes")},
     "points": {"points": tf.TensorSpec([None, None, 3], tf.float32, name="points")},
+    "series": {
+        "hour": tf.TensorSpec([None, None], tf.float32, name="hour"),
+        "variable": tf.TensorSpec([None, None], tf.int64, name="variable"),
+        "value": tf.TensorSpec([None, None], tf.float32, name="value"),
+    },
 }
 
 # Registered in TensorFlow itself, yet they call back into the Python process that built the graph.
@@ -65,9 +70,10 @@ def serving_function(
 
     The function takes the `INPUTS` of the modality, such as `image_bytes`, string [B], for images,
     `points`, float32 [B, n, 3], for points, and `waveform`, float32 [B, n] in [-1, 1] at the
-    records' sample rate, for sound: any B, 0 included, and any n >= 1. A task with labels answers
-    with `probabilities`, float32 [B, classes], `label`, string [B], the name of the most probable
-    class, and `score`, float32 [B], its probability.
+    records' sample rate, for sound: any B, 0 included, and any n >= 1. A series is `hour` and
+    `value`, float32 [B, n], and `variable`, int64 [B, n], of which a negative number is padding. A
+    task with labels answers with `probabilities`, float32 [B, classes], `label`, string [B], the
+    name of the most probable class, and `score`, float32 [B], its probability.
 
     Args:
       model: called as `model(inputs, training=False)`.

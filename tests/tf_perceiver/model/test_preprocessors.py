@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+import tiny_models
 
 from tf_perceiver.model import preprocessors
 from tf_perceiver.model.positions import Fourier
@@ -229,3 +230,64 @@ def test_unknown_kinds_are_named():
         preprocessors.build({"kind": "pixels", "patch": 2, "positions": POSITIONS})
     with pytest.raises(ValueError, match="combine='append' is none of"):
         preprocessors.build({"kind": "pixels", "positions": POSITIONS, "combine": "append"})
+
+
+STAYS = {"kind": "series", "variables": 3, "width": 2, "knots": 5, "limit": 2.0,
+         "positions": {"bands": 2, "max_resolution": (4,)}}  # fmt: skip
+
+
+def test_a_measurement_lies_between_two_knots_of_its_variable():
+    built = preprocessors.build(STAYS)
+    table = np.arange(30, dtype=np.float32).reshape(15, 2) ** 2
+    built.embedding.assign(table)
+    values = np.array([-9, -2, -1.5, 0, 0.25, 1.75, 2, 9], np.float32)
+    times = np.linspace(-1, 1, 8, dtype=np.float32)
+    batch = {
+        "series": np.stack([times, values], 1)[None],
+        "series_variable": np.array([[0, 0, 1, 1, 2, 2, 2, 2]], np.int32),
+        "series_mask": np.array([[True] * 7 + [False]]),
+    }
+    inputs = built(batch)
+    dense = inputs.dense().numpy()[0]
+    expected = [
+        table[0],
+        table[0],
+        (table[5] + table[6]) / 2,
+        table[7],
+        0.75 * table[12] + 0.25 * table[13],
+        0.25 * table[13] + 0.75 * table[14],
+        table[14],
+        table[14],
+    ]
+    np.testing.assert_allclose(dense[:, :2], expected, rtol=1e-6)
+    np.testing.assert_allclose(dense[:, 2:], Fourier(2, (4,)).encode(times[:, None]), atol=1e-6)
+    np.testing.assert_array_equal(inputs.mask, batch["series_mask"])
+    assert built.channels == dense.shape[1] == 2 + 5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"knots": 1}, "knots=1, at least 2"),
+        ({"positions": {"bands": 2, "max_resolution": (4, 4)}}, "time is one axis"),
+        ({"positions": {"kind": "learned", "index_dims": (4,)}}, "times have no grid"),
+    ],
+)
+def test_a_series_that_can_t_be_built(change, message):
+    with pytest.raises(ValueError, match=message):
+        preprocessors.build(STAYS | change)
+
+
+def test_neither_padding_nor_the_order_of_measurements_changes_the_answer():
+    model, batch = tiny_models.build("stays")
+    expected = model(batch)
+    count = 6  # Of the second series; its padding says anything now.
+    changed = {name: value.copy() for name, value in batch.items()}
+    changed["series"][1, count:] = 3.0
+    changed["series_variable"][1, count:] = 2
+    order = np.random.default_rng(1).permutation(9)
+    for name in changed:
+        changed[name] = changed[name][:, order]
+    np.testing.assert_allclose(model(changed), expected, rtol=1e-5, atol=1e-6)
+    changed["series"][1, order < count] += 1
+    assert np.abs(model(changed)[1] - expected[1]).max() > 1e-3

@@ -56,7 +56,7 @@ class Series(Preprocessor):
         self.embedding = self.add_weight(
             name=f"{self.name}.embed.table",
             shape=(variables * knots, width),
-            initializer=truncated_normal(),
+            initializer=truncated_normal(1.0),  # As large as the features of time.
         )
         self.channels = width + self.positions.channels
 

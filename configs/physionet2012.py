@@ -1,0 +1,30 @@
+"""PhysioNet Challenge 2012, set a: 48 hours of 3,997 stays in intensive care, 554 deaths.
+
+`small`: python -m tf_perceiver.train --config=configs/physionet2012.py:small
+         --data=DIR --workdir=DIR
+  data      five folds by a hash of the record, one as test: --test_fold=1 to 5 of beam_preprocess
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+VARIANTS = ("small", "tiny")
+VARIABLES = 44
+
+
+def get_config(variant: str = "small") -> ConfigDict:
+    """The experiment; `tiny` takes seconds and learns little."""
+    if variant not in VARIANTS:
+        raise base.unknown_variant(variant, VARIANTS)
+    tiny = variant == "tiny"
+    model = base.small_stays(tiny, variables=VARIABLES, width=32, knots=9, latents=16, channels=32)
+    data = base.stays("physionet2012", VARIABLES, 64 if tiny else 512, 32 if tiny else 64, drop=0.5)
+    config = base.mortality(f"physionet2012:{variant}", model, data)
+    base.pace(config, tiny, epochs=6.0)
+    if not tiny:
+        config.optimizer.constant_fraction = 0.0
+        config.train.checkpoint_every = config.train.eval_every = 50
+    return config
