@@ -108,6 +108,19 @@ def _write_sounds(folder: pathlib.Path) -> None:
                 soundfile.write(folder / f"{digit}_{speaker}_{index}.wav", tone, 8000)
 
 
+def _write_stays(folder: pathlib.Path) -> None:
+    """Stays as PhysioNet's: who dies has a fast pulse."""
+    (folder / "set-a").mkdir(parents=True)
+    outcomes = ["RecordID,SAPS-I,SOFA,Length_of_stay,Survival,In-hospital_death"]
+    for record in range(132500, 132560):
+        pulse = 80 + 40 * (record % 2)
+        lines = ["Time,Parameter,Value", f"00:00,RecordID,{record}", "00:00,Age,60"]
+        lines += [f"{hour:02}:00,HR,{pulse + hour % 7}" for hour in range(24)]
+        (folder / f"set-a/{record}.txt").write_text("\n".join(lines) + "\n")
+        outcomes.append(f"{record},6,1,5,-1,{record % 2}")
+    (folder / "Outcomes-a.txt").write_text("\n".join(outcomes) + "\n")
+
+
 def _write_meshes(folder: pathlib.Path, size: tuple[float, float, float], count: int) -> None:
     folder.mkdir(parents=True)
     corners = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1], indexing="ij"), -1).reshape(-1, 3)
@@ -145,6 +158,7 @@ def clone(tmp_path_factory):
         for split, count in (("train", 20), ("test", TEST_SHAPES)):
             _write_meshes(folder / "raw/modelnet40" / label / split, size, count)
     _write_sounds(folder / "raw/fsdd")
+    _write_stays(folder / "raw/physionet2012")
     rows = ["path,label,split"]
     for seed, split in enumerate(("train", "test")):
         for index, file in enumerate(_write_images(folder / "raw/mine/all", seed, "png", 36)):

@@ -9,7 +9,6 @@ import numpy as np
 from tf_perceiver.report import ranks, sections, stays
 from tf_perceiver.report.page import Headline, Section, Table
 from tf_perceiver.report.run import Batches, Run
-from tf_perceiver.tasks import ranking
 
 CURVES = (
     ("loss", "loss", False),
@@ -55,7 +54,7 @@ def parts(run: Run, batches: Batches) -> tuple[list[Headline], list[Section]]:
       ValueError: the batches hold no example.
     """
     answered = answers(run, batches)
-    whole = ranking.with_intervals(answered.score, answered.died, run.task.resamples)
+    whole = run.task.whole({"score": answered.score, "positive": answered.died})
     found = [sections.curves(run, CURVES), ranked(answered, whole), calibrated(answered)]
     if run.data["modality"] == "series":
         found += [examples(run, answered), looked_at(run, answered)]

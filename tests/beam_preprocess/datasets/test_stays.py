@@ -178,6 +178,8 @@ def records(output, info: DatasetInfo, split: str) -> list[dict]:
 
 
 def test_records_are_made_with_training_totals_and_verified(tmp_path):
+    import tensorflow_datasets as tfds
+
     physionet(tmp_path / "raw")
     write(tmp_path / "raw/set-a/132540.txt", "Time,Parameter,Value\n00:00,Age,54\n")
     write(tmp_path / "raw/set-a/132541.txt", stay(60).replace("05:30", "49:30"))
@@ -207,6 +209,10 @@ def test_records_are_made_with_training_totals_and_verified(tmp_path):
     one = next(record for record in made if record["key"] == b"set-a/132539.txt")
     assert info.labels[one["label"]] == "died"
     assert one["value"][one["variable"] == heart_rate].tolist() == [100, 101, 102, 103, 104, 105]
+    opened = tfds.builder_from_directory(str(output)).as_dataset("train")
+    assert {row["key"].numpy(): row["value"].numpy().tolist() for row in opened} == {
+        row["key"]: row["value"].tolist() for row in made
+    }
     again = run.run([*flags[:2], f"--output={tmp_path / 'again'}", *flags[3:]])
     assert again.fingerprint == info.fingerprint
 
