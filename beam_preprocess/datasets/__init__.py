@@ -10,6 +10,7 @@ from beam_preprocess.datasets import (
     modelnet40,
     sound_folder,
     speech_commands,
+    tcga_brca,
 )
 from beam_preprocess.datasets.dataset import Dataset
 
@@ -21,4 +22,5 @@ DATASETS: dict[str, Dataset] = {
     "modelnet40": modelnet40.DATASET,
     "sound_folder": sound_folder.DATASET,
     "speech_commands": speech_commands.DATASET,
+    "tcga_brca": tcga_brca.DATASET,
 }
