@@ -10,6 +10,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 # Folder and file names that say which split an item belongs to, by the name that we use.
 SPLIT_NAMES = {
@@ -58,11 +59,14 @@ class Listing:
       notes: one line for each kind of file that was left aside.
       labels: the dataset's class names in their official order; None: those of the training items,
         sorted.
+      properties: JSON values found in the input that hold for every record, such as the names of
+        a table's columns; they are added to those of the dataset.
     """
 
     items: list[Item]
     notes: list[str] = dataclasses.field(default_factory=list)
     labels: tuple[str, ...] | None = None
+    properties: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def join(root: str, path: str) -> str:

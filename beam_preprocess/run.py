@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from beam_preprocess import console, dataflow, manifest, options, progress, rejects
 from beam_preprocess.datasets import DATASETS
@@ -105,7 +105,7 @@ def _preprocess(
     if dataset.write_raw and _missing_or_empty(flags.input):
         dataset.write_raw(flags.input)
         print(f"wrote the raw data of {flags.dataset} to {flags.input}", flush=True)
-    items, labels = _list_items(flags)
+    items, labels, found = _list_items(flags)
     plan = manifest.plan_shards(items, flags.shards)
     jobs = [
         shards.ShardJob(
@@ -130,7 +130,7 @@ def _preprocess(
         )
         reports = _run_pipeline(output, jobs, make, beam_options)
         rejected = _collect_rejects(output, jobs, reports, flags, len(items))
-        info = _describe(flags, labels, reports, rejected, argv)
+        info = _describe(flags, labels, found, reports, rejected, argv)
         _add_companions(output, info, rejected)
     except BaseException:
         output.discard()
@@ -143,7 +143,10 @@ def _preprocess(
     return info
 
 
-def _list_items(flags: options.Flags) -> tuple[list[manifest.Item], tuple[str, ...]]:
+def _list_items(
+    flags: options.Flags,
+) -> tuple[list[manifest.Item], tuple[str, ...], dict[str, Any]]:
+    """The items with their splits, the class names, and what the listing says of all records."""
     dataset = DATASETS[flags.dataset]
     listing = dataset.list_items(flags.input, flags.reading)
     own_splits = any(item.split for item in listing.items)
@@ -152,7 +155,7 @@ def _list_items(flags: options.Flags) -> tuple[list[manifest.Item], tuple[str, .
     labels = manifest.class_names(items) if listing.labels is None else listing.labels
     for note in listing.notes:
         print(f"note: {note}", flush=True)
-    return items, labels
+    return items, labels, listing.properties
 
 
 def _run_pipeline(
@@ -220,6 +223,7 @@ def _collect_rejects(
 def _describe(
     flags: options.Flags,
     labels: tuple[str, ...],
+    found: dict[str, Any],
     reports: list[ShardReport],
     rejected: list[rejects.Reject],
     argv: Sequence[str],
@@ -257,7 +261,7 @@ def _describe(
         splits=splits,
         rejects=rejects.count_by_reason(rejected),
         statistics=statistics,
-        properties=dataset.properties(flags.reading),
+        properties=dataset.properties(flags.reading) | found,
         command="python -m beam_preprocess.run " + shlex.join(argv),
     )
 

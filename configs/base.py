@@ -240,6 +240,29 @@ def small_stays(
     }
 
 
+def profiles(tokens: int, width: int, batch_size: int, **omics: float) -> ConfigDict:
+    """``config.data`` for molecular profiles with survival.
+
+    Args:
+      tokens: number of groups of genes. width: of the largest.
+      batch_size: global, in training; evaluation takes twice as many.
+      omics: further fields of ``data.omics``: clip and the noise's deviation, in deviations of a
+        column; the shares of values and groups that training leaves out.
+    """
+    fields = {"clip": 4.0, "noise": 0.0, "feature_dropout": 0.0, "group_dropout": 0.0}
+    unknown = set(omics) - set(fields)
+    if unknown:
+        raise ValueError(f"data.omics has no field {sorted(unknown)}; it has {sorted(fields)}")
+    return ConfigDict(
+        {
+            **_splits(batch_size),
+            "modality": "omics",
+            "target": "survival",
+            "omics": {"tokens": tokens, "width": width, **fields, **omics},
+        }
+    )
+
+
 def small_pixels(
     tiny: bool,
     *,

@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from pipelines import audio, image, mixing, points, series, targets
+from pipelines import audio, image, mixing, omics, points, targets
 from pipelines.records import DatasetInfo, Feature
 
 MODALITIES: dict[str, ModuleType] = {
@@ -20,6 +21,8 @@ MODALITIES: dict[str, ModuleType] = {
     "image": image,
     "points": points,
     "series": series,
+    "omics": omics,
+    "points": points,
 }
 """`config.data.modality` -> the module that prepares it. A module has
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from configs import tcga_brca
 from tf_perceiver import presets
 from tf_perceiver.model import perceiver, postprocessors
 
@@ -145,6 +146,12 @@ def stays() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         "series_mask": np.arange(9) < np.array([[9], [6]]),
     }
     return config, batch
+def survival() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """(``config.model``, batch) of `configs/tcga_brca.py:tiny`, groups of genes with a mask."""
+    config = shrunk(tcga_brca.get_config("tiny").model.to_dict())
+    config["inputs"].update(tokens=3, width=4)
+    values = np.random.default_rng(0).normal(size=(BATCH, 3, 4)).astype(np.float32)
+    return config, {"omics": values, "omics_mask": np.arange(3) < np.array([[3], [2]])}
 
 
 def build(name: str) -> tuple[tf.keras.Model, dict[str, np.ndarray]]:
@@ -154,6 +161,7 @@ def build(name: str) -> tuple[tf.keras.Model, dict[str, np.ndarray]]:
         model = Upsampler()
     else:
         config, batch = stays() if name == "stays" else preset(name)
+        config, batch = survival() if name == "survival" else preset(name)
         model = perceiver.build(config, CLASSES)
     for variable_name, variable in model.named_weights().items():
         draw = np.random.default_rng(zlib.crc32(variable_name.encode()))
@@ -176,3 +184,4 @@ def loss(outputs: tf.Tensor | Mapping[str, tf.Tensor]) -> tf.Tensor:
 
 
 NAMES = [*presets.PRESETS, "stays", "upsampler"]
+NAMES = [*presets.PRESETS, "survival", "upsampler"]

@@ -211,12 +211,19 @@ def usage(version: Path, modality: str) -> str:
     instance = {
         "audio": "[0.01, -0.02, ...]",
         "image": """{"b64": "'$(base64 -w0 FILE.png)'"}""",
+        "omics": "[0.5, -1.2, ...]",
         "points": "[[0.1, 0.2, 0.3], ...]",
         "series": '{"hour": [0.1, ...], "variable": [23, ...], "value": [73.0, ...]}',
     }[modality]
     file = {"audio": "FILE.wav", "image": "FILE.png", "points": "FILE.off", "series": "FILE.csv"}[
         modality
     ]
+    file = {
+        "audio": "FILE.wav",
+        "image": "FILE.png",
+        "omics": "FILE.csv",
+        "points": "FILE.off",
+    }[modality]
     return "\n".join(
         [
             "Ask it here:",

@@ -21,6 +21,7 @@ import tensorflow as tf
 from absl import flags
 
 from pipelines.readers import Rejected, audio, image, points, series
+from pipelines.readers import Rejected, audio, image, omics, points
 
 MODEL = flags.DEFINE_string("model", None, "A version of an export, or the folder of versions.")
 TOP_K = flags.DEFINE_integer("top_k", 1, "How many classes to print, the most probable first.", 1)
@@ -37,6 +38,8 @@ SUFFIXES = {
     "image": image.SUFFIXES,
     "points": points.SUFFIXES,
     "series": series.SUFFIXES,
+    "omics": omics.SUFFIXES,
+    "points": points.SUFFIXES,
 }
 KINDS = {
     "audio": "a sound",
@@ -44,6 +47,10 @@ KINDS = {
     "points": "a point cloud",
     "series": "a series of measurements",
 }
+    "omics": "a table",
+    "points": "a point cloud",
+}
+CURVE_POINTS = 6  # Of a survival curve, in a line of text.
 
 Arrays = dict[str, np.ndarray]
 
@@ -54,7 +61,7 @@ class Model:
 
     Attributes:
       serve: the signature `serving_default`.
-      modality: "audio", "image" or "points".
+      modality: of `READERS`.
       task: name of the task, which says how an answer is told.
       labels: class names in the order of the probabilities.
       properties: what every raw example must have, such as {"sample_rate": 16000}.
@@ -219,6 +226,13 @@ READERS = {
     "points": read_points,
     "series": read_series,
 }
+def read_omics(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
+    """A patient's profile, a csv header and row; float32 [n], NaN where a value is missing."""
+    columns = [column for group in properties["groups"].values() for column in group]
+    return {"omics": omics.read_profile(content, file, columns)}
+
+
+READERS = {"audio": read_sound, "image": read_image, "omics": read_omics, "points": read_points}
 
 
 def describe_label(answer: Answer, model: Model, top_k: int, as_json: bool) -> str:
@@ -246,6 +260,22 @@ def describe_risk(answer: Answer, model: Model, top_k: int, as_json: bool) -> st
 
 # By task, what is printed of an answer.
 DESCRIBE = {"classification": describe_label, "mortality": describe_risk}
+def describe_survival(answer: Answer, model: Model, top_k: int, as_json: bool) -> str:
+    """The risk, and the probability of living longer than some times, in one line."""
+    del model, top_k
+    said = answer.said
+    risk = float(said["risk"])
+    curve = [(float(t), float(p)) for t, p in zip(said["times"], said["survival"], strict=True)]
+    if as_json:
+        points = [{"months": months, "survival": share} for months, share in curve]
+        return json.dumps({"file": answer.file, "risk": risk, "curve": points}, ensure_ascii=False)
+    places = np.unique(np.linspace(0, len(curve) - 1, CURVE_POINTS).round().astype(int))
+    shown = ", ".join(f"{curve[i][0]:.0f} months {100 * curve[i][1]:.1f} %" for i in places)
+    return f"{answer.file}: risk {risk:.4f}; survival {shown}"
+
+
+# By task, what is printed of an answer.
+DESCRIBE = {"classification": describe_label, "survival": describe_survival}
 
 
 def _shapes(example: Arrays) -> list[tuple[int, ...]]:

@@ -12,6 +12,7 @@ from beam_preprocess.datasets import (
     physionet2012,
     sound_folder,
     speech_commands,
+    tcga_brca,
 )
 from beam_preprocess.datasets.dataset import Dataset
 
@@ -25,4 +26,5 @@ DATASETS: dict[str, Dataset] = {
     "physionet2012": physionet2012.DATASET,
     "sound_folder": sound_folder.DATASET,
     "speech_commands": speech_commands.DATASET,
+    "tcga_brca": tcga_brca.DATASET,
 }

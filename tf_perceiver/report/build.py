@@ -48,6 +48,9 @@ def write_report(
     from tf_perceiver.report import classification, mortality, page, sections
 
     tasks = {"classification": classification.parts, "mortality": mortality.parts}
+    from tf_perceiver.report import classification, page, sections, survival
+
+    tasks = {"classification": classification.parts, "survival": survival.parts}
     run = Run(model, task, config, info, read_rows(metrics_file), step)
     headlines, parts = tasks[config["task"]["name"]](run, eval_batches)
     html = page.render(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 INPUTS: dict[str, dict[str, tf.TensorSpec]] = {
     "audio": {"audio": tf.TensorSpec([None, None], tf.float32, name="waveform")},
     "image": {"image": tf.TensorSpec([None], tf.string, name="image_bytes")},
+    "omics": {"omics": tf.TensorSpec([None, None], tf.float32, name="omics")},
     "points": {"points": tf.TensorSpec([None, None, 3], tf.float32, name="points")},
     "series": {
         "hour": tf.TensorSpec([None, None], tf.float32, name="hour"),
@@ -74,6 +75,11 @@ def serving_function(
     `value`, float32 [B, n], and `variable`, int64 [B, n], of which a negative number is padding. A
     task with labels answers with `probabilities`, float32 [B, classes], `label`, string [B], the
     name of the most probable class, and `score`, float32 [B], its probability.
+    records' sample rate, for sound: any B, 0 included, and any n >= 1; for molecular profiles
+    `omics`, float32 [B, n], the values of all groups of genes, NaN where one is missing. A task
+    with labels answers with `probabilities`, float32 [B, classes], `label`, string [B], the name of
+    the most probable class, and `score`, float32 [B], its probability; survival with `risk`,
+    float32 [B], and `survival`, float32 [B, T], at `times`, float32 [B, T], in months.
 
     Args:
       model: called as `model(inputs, training=False)`.

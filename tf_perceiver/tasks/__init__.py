@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from tf_perceiver.tasks.classification import Classification
 from tf_perceiver.tasks.mortality import Mortality
+from tf_perceiver.tasks.survival import Survival
 from tf_perceiver.tasks.task import Task
 
 if TYPE_CHECKING:
     from pipelines.records import DatasetInfo
 
 TASKS: dict[str, type[Task]] = {"classification": Classification, "mortality": Mortality}
+TASKS: dict[str, type[Task]] = {"classification": Classification, "survival": Survival}
 
 
 def build(config: Mapping, info: DatasetInfo) -> Task:

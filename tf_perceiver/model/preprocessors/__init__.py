@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from tf_perceiver.model.preprocessors.base import Preprocessor
 from tf_perceiver.model.preprocessors.flow import FramePair
+from tf_perceiver.model.preprocessors.groups import Groups
 from tf_perceiver.model.preprocessors.image import Conv1x1, ConvStem, Patches, Pixels
 from tf_perceiver.model.preprocessors.multimodal import Multimodal
 from tf_perceiver.model.preprocessors.points import Points
@@ -21,6 +22,7 @@ PREPROCESSORS = {
     "points": Points,
     "waveform": Waveform,
     "frame_pair": FramePair,
+    "groups": Groups,
     "text": Text,
     "one_hot": OneHot,
     "series": Series,
