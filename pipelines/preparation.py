@@ -12,17 +12,15 @@ from typing import Any
 
 import tensorflow as tf
 
-from pipelines import audio, image, mixing, points, series, targets
-from pipelines import audio, image, mixing, omics, points, targets
+from pipelines import audio, image, mixing, omics, points, series, targets
 from pipelines.records import DatasetInfo, Feature
 
 MODALITIES: dict[str, ModuleType] = {
     "audio": audio,
     "image": image,
-    "points": points,
-    "series": series,
     "omics": omics,
     "points": points,
+    "series": series,
 }
 """`config.data.modality` -> the module that prepares it. A module has
 

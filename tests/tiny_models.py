@@ -146,6 +146,8 @@ def stays() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         "series_mask": np.arange(9) < np.array([[9], [6]]),
     }
     return config, batch
+
+
 def survival() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """(``config.model``, batch) of `configs/tcga_brca.py:tiny`, groups of genes with a mask."""
     config = shrunk(tcga_brca.get_config("tiny").model.to_dict())
@@ -154,14 +156,16 @@ def survival() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return config, {"omics": values, "omics_mask": np.arange(3) < np.array([[3], [2]])}
 
 
+OTHERS = {"stays": stays, "survival": survival}
+
+
 def build(name: str) -> tuple[tf.keras.Model, dict[str, np.ndarray]]:
     """A tiny model, none of whose weights is zero or one, and a batch for it."""
     if name == "upsampler":
         batch = {"decoded": np.random.default_rng(0).normal(size=(BATCH, 3, 3, 12)).astype("f4")}
         model = Upsampler()
     else:
-        config, batch = stays() if name == "stays" else preset(name)
-        config, batch = survival() if name == "survival" else preset(name)
+        config, batch = OTHERS[name]() if name in OTHERS else preset(name)
         model = perceiver.build(config, CLASSES)
     for variable_name, variable in model.named_weights().items():
         draw = np.random.default_rng(zlib.crc32(variable_name.encode()))
@@ -183,5 +187,4 @@ def loss(outputs: tf.Tensor | Mapping[str, tf.Tensor]) -> tf.Tensor:
     return total / BATCH
 
 
-NAMES = [*presets.PRESETS, "stays", "upsampler"]
-NAMES = [*presets.PRESETS, "survival", "upsampler"]
+NAMES = [*presets.PRESETS, *OTHERS, "upsampler"]

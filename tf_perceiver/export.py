@@ -215,14 +215,12 @@ def usage(version: Path, modality: str) -> str:
         "points": "[[0.1, 0.2, 0.3], ...]",
         "series": '{"hour": [0.1, ...], "variable": [23, ...], "value": [73.0, ...]}',
     }[modality]
-    file = {"audio": "FILE.wav", "image": "FILE.png", "points": "FILE.off", "series": "FILE.csv"}[
-        modality
-    ]
     file = {
         "audio": "FILE.wav",
         "image": "FILE.png",
         "omics": "FILE.csv",
         "points": "FILE.off",
+        "series": "FILE.csv",
     }[modality]
     return "\n".join(
         [

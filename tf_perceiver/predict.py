@@ -20,8 +20,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from pipelines.readers import Rejected, audio, image, points, series
-from pipelines.readers import Rejected, audio, image, omics, points
+from pipelines.readers import Rejected, audio, image, omics, points, series
 
 MODEL = flags.DEFINE_string("model", None, "A version of an export, or the folder of versions.")
 TOP_K = flags.DEFINE_integer("top_k", 1, "How many classes to print, the most probable first.", 1)
@@ -36,19 +35,16 @@ SEED = 0
 SUFFIXES = {
     "audio": audio.SUFFIXES,
     "image": image.SUFFIXES,
-    "points": points.SUFFIXES,
-    "series": series.SUFFIXES,
     "omics": omics.SUFFIXES,
     "points": points.SUFFIXES,
+    "series": series.SUFFIXES,
 }
 KINDS = {
     "audio": "a sound",
     "image": "an image",
-    "points": "a point cloud",
-    "series": "a series of measurements",
-}
     "omics": "a table",
     "points": "a point cloud",
+    "series": "a series of measurements",
 }
 CURVE_POINTS = 6  # Of a survival curve, in a line of text.
 
@@ -220,19 +216,19 @@ def read_series(content: bytes, file: str, properties: Mapping[str, Any]) -> Arr
     return {"hour": stay.hours, "variable": stay.variables, "value": stay.values}
 
 
-READERS = {
-    "audio": read_sound,
-    "image": read_image,
-    "points": read_points,
-    "series": read_series,
-}
 def read_omics(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
     """A patient's profile, a csv header and row; float32 [n], NaN where a value is missing."""
     columns = [column for group in properties["groups"].values() for column in group]
     return {"omics": omics.read_profile(content, file, columns)}
 
 
-READERS = {"audio": read_sound, "image": read_image, "omics": read_omics, "points": read_points}
+READERS = {
+    "audio": read_sound,
+    "image": read_image,
+    "omics": read_omics,
+    "points": read_points,
+    "series": read_series,
+}
 
 
 def describe_label(answer: Answer, model: Model, top_k: int, as_json: bool) -> str:
@@ -258,8 +254,6 @@ def describe_risk(answer: Answer, model: Model, top_k: int, as_json: bool) -> st
     return json.dumps({"file": answer.file, label: risk}, ensure_ascii=False)
 
 
-# By task, what is printed of an answer.
-DESCRIBE = {"classification": describe_label, "mortality": describe_risk}
 def describe_survival(answer: Answer, model: Model, top_k: int, as_json: bool) -> str:
     """The risk, and the probability of living longer than some times, in one line."""
     del model, top_k
@@ -275,7 +269,11 @@ def describe_survival(answer: Answer, model: Model, top_k: int, as_json: bool) -
 
 
 # By task, what is printed of an answer.
-DESCRIBE = {"classification": describe_label, "survival": describe_survival}
+DESCRIBE = {
+    "classification": describe_label,
+    "mortality": describe_risk,
+    "survival": describe_survival,
+}
 
 
 def _shapes(example: Arrays) -> list[tuple[int, ...]]:

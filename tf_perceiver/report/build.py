@@ -45,12 +45,13 @@ def write_report(
       ValueError: if `eval_batches` holds no example.
     """
     # Here, not above: matplotlib takes a second, and training imports this module at its start.
-    from tf_perceiver.report import classification, mortality, page, sections
+    from tf_perceiver.report import classification, mortality, page, sections, survival
 
-    tasks = {"classification": classification.parts, "mortality": mortality.parts}
-    from tf_perceiver.report import classification, page, sections, survival
-
-    tasks = {"classification": classification.parts, "survival": survival.parts}
+    tasks = {
+        "classification": classification.parts,
+        "mortality": mortality.parts,
+        "survival": survival.parts,
+    }
     run = Run(model, task, config, info, read_rows(metrics_file), step)
     headlines, parts = tasks[config["task"]["name"]](run, eval_batches)
     html = page.render(

@@ -69,17 +69,10 @@ def serving_function(
 ) -> tf.types.experimental.GenericFunction:
     """Raw examples in, the task's answers out.
 
-    The function takes the `INPUTS` of the modality, such as `image_bytes`, string [B], for images,
-    `points`, float32 [B, n, 3], for points, and `waveform`, float32 [B, n] in [-1, 1] at the
-    records' sample rate, for sound: any B, 0 included, and any n >= 1. A series is `hour` and
-    `value`, float32 [B, n], and `variable`, int64 [B, n], of which a negative number is padding. A
-    task with labels answers with `probabilities`, float32 [B, classes], `label`, string [B], the
-    name of the most probable class, and `score`, float32 [B], its probability.
-    records' sample rate, for sound: any B, 0 included, and any n >= 1; for molecular profiles
-    `omics`, float32 [B, n], the values of all groups of genes, NaN where one is missing. A task
-    with labels answers with `probabilities`, float32 [B, classes], `label`, string [B], the name of
-    the most probable class, and `score`, float32 [B], its probability; survival with `risk`,
-    float32 [B], and `survival`, float32 [B, T], at `times`, float32 [B, T], in months.
+    The function takes the `INPUTS` of the modality: any number B of examples, 0 included, all of one
+    size. It gives what the task answers: one with labels `probabilities`, float32 [B, classes],
+    `label`, string [B], the name of the most probable class, and `score`, float32 [B], its
+    probability; see the `answers` of the others in `tf_perceiver.tasks`.
 
     Args:
       model: called as `model(inputs, training=False)`.

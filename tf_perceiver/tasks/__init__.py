@@ -13,8 +13,11 @@ from tf_perceiver.tasks.task import Task
 if TYPE_CHECKING:
     from pipelines.records import DatasetInfo
 
-TASKS: dict[str, type[Task]] = {"classification": Classification, "mortality": Mortality}
-TASKS: dict[str, type[Task]] = {"classification": Classification, "survival": Survival}
+TASKS: dict[str, type[Task]] = {
+    "classification": Classification,
+    "mortality": Mortality,
+    "survival": Survival,
+}
 
 
 def build(config: Mapping, info: DatasetInfo) -> Task:
