@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from beam_preprocess.datasets import (
+    cifar_binary,
     digits,
     esc50,
     fsdd,
@@ -14,6 +15,7 @@ from beam_preprocess.datasets import (
 from beam_preprocess.datasets.dataset import Dataset
 
 DATASETS: dict[str, Dataset] = {
+    "cifar_binary": cifar_binary.DATASET,
     "digits": digits.DATASET,
     "esc50": esc50.DATASET,
     "fsdd": fsdd.DATASET,

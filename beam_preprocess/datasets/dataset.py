@@ -17,11 +17,16 @@ def _option(default: int, help: str, low: int, high: int | None = None) -> Any:
     return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high})
 
 
+def _choice(default: str, help: str, *choices: str) -> Any:
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
+
+
 @dataclasses.dataclass(frozen=True)
 class ReadOptions:
     """Options that decide what a raw item becomes, or which split it belongs to.
 
-    Each is a flag of the command, with its help and limits here; a dataset names those it has.
+    Each is a flag of the command, a whole number within limits or one of several words, with its
+    help here; a dataset names those it has.
     """
 
     seed: int = _option(0, "of sampled points, combined with the item's key", 0)
@@ -30,6 +35,7 @@ class ReadOptions:
     )
     sample_rate: int = _option(48_000, "Hz that sound is resampled to", *RATES)
     test_fold: int = _option(5, "fold that is the test split; the others are training", 1)
+    label_names: str = _choice("fine", "which of the two labels of a picture", "fine", "coarse")
 
 
 @dataclasses.dataclass(frozen=True)
