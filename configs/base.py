@@ -82,6 +82,7 @@ def images(
         "eval_crop": 224 / 256,
         "mean": mean,
         "std": std,
+        "permutation_seed": 0,  # Else one order of the pixels for all pictures, by this seed.
     }
     unknown = set(image) - set(fields)
     if unknown:

@@ -105,6 +105,11 @@ def of(info: DatasetInfo, data: Any) -> Preparation:
                 f"config.data.mixing: MixUp and CutMix mix images, not {data.modality}; "
                 "set mixup_alpha=0 and cutmix=False"
             )
+        if data.mixing.cutmix and section.get("permutation_seed", 0):
+            raise ValueError(
+                "config.data: CutMix cuts rectangles, of which permuted pixels have none; set "
+                "mixing.cutmix=False or image.permutation_seed=0"
+            )
     needed = {**module.FEATURES, **target.features}
     for name, expected in needed.items():
         found = info.features.get(name)

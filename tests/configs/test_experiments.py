@@ -22,7 +22,7 @@ CASES = [
     for name in NAMES
     for variant in importlib.import_module(f"configs.{name}").VARIANTS
 ]
-PAPER = {"esc50", "imagenet", "modelnet40"}
+PAPER = {"esc50", "imagenet", "modelnet40", "permuted_imagenet"}
 
 
 def load(name, variant):
