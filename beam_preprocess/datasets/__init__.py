@@ -7,10 +7,12 @@ from beam_preprocess.datasets import (
     digits,
     esc50,
     fsdd,
+    glue,
     image_folder,
     modelnet40,
     sound_folder,
     speech_commands,
+    text_files,
 )
 from beam_preprocess.datasets.dataset import Dataset
 
@@ -19,8 +21,11 @@ DATASETS: dict[str, Dataset] = {
     "digits": digits.DATASET,
     "esc50": esc50.DATASET,
     "fsdd": fsdd.DATASET,
+    "glue": glue.DATASET,
+    "glue_stsb": glue.STSB,
     "image_folder": image_folder.DATASET,
     "modelnet40": modelnet40.DATASET,
     "sound_folder": sound_folder.DATASET,
     "speech_commands": speech_commands.DATASET,
+    "text_files": text_files.DATASET,
 }

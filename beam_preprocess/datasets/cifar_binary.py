@@ -7,7 +7,6 @@ then 3,072 bytes of a picture of 32 x 32 pixels, all red, all green, all blue. S
 
 from __future__ import annotations
 
-import functools
 import io
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from beam_preprocess import manifest
 from beam_preprocess.datasets import image_folder
-from beam_preprocess.datasets.dataset import Dataset, ReadOptions, read_bytes
+from beam_preprocess.datasets.dataset import Dataset, ReadOptions, open_at, read_bytes
 from pipelines.readers import Rejected
 
 SIDE = 32
@@ -97,7 +96,8 @@ def read_item(root: str, item: manifest.Item, options: ReadOptions) -> dict[str,
 
     del options  # The label was chosen when the items were listed.
     row = PIXELS + (1 if item.path.rpartition("/")[2] in CIFAR_10 else 2)
-    content = _row(root, item.path, item.index, row)
+    with open_at(root, item.path, item.index * row) as batch:
+        content = batch.read(row)
     if len(content) < row:
         raise Rejected("truncated-pack", f"{item.path} ends before picture {item.index} does")
     planes = np.frombuffer(content[-PIXELS:], np.uint8).reshape(3, SIDE, SIDE)
@@ -127,21 +127,6 @@ def _batches(root: str, files: list[str]) -> tuple[str, dict[str, tuple[str, int
         )
     ((folder, number),) = found
     return folder, (CIFAR_10, CIFAR_100)[number]
-
-
-def _row(root: str, path: str, index: int, size: int) -> bytes:
-    location = manifest.join(root, path)
-    if "://" in location:
-        return _whole(root, path)[index * size : (index + 1) * size]
-    with open(location, "rb") as file:
-        file.seek(index * size)
-        return file.read(size)
-
-
-@functools.lru_cache(maxsize=len(CIFAR_10))
-def _whole(root: str, path: str) -> bytes:
-    """A batch that lies elsewhere: a shard takes pictures from all of them."""
-    return read_bytes(root, path)
 
 
 DATASET = Dataset(
