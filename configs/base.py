@@ -173,6 +173,28 @@ def sounds(
     )
 
 
+def texts(
+    length: int, batch_size: int, *, mask_share: float = 0.0, sentences: bool = False
+) -> ConfigDict:
+    """``config.data`` for text as bytes.
+
+    Args:
+      length: tokens that the model sees of each text.
+      batch_size: global, in training; evaluation takes twice as many.
+      mask_share: of the words, which a masked language model has to find out; then there is no
+        other target.
+      sentences: whether a text is a sentence or two, with a tab between, to be framed.
+    """
+    return ConfigDict(
+        {
+            **_splits(batch_size),
+            "modality": "text",
+            "target": "none" if mask_share else "label",
+            "text": {"length": length, "mask_share": mask_share, "sentences": sentences},
+        }
+    )
+
+
 def small_pixels(
     tiny: bool,
     *,

@@ -12,10 +12,15 @@ from typing import Any
 
 import tensorflow as tf
 
-from pipelines import audio, image, mixing, points, targets
+from pipelines import audio, image, mixing, points, targets, text
 from pipelines.records import DatasetInfo, Feature
 
-MODALITIES: dict[str, ModuleType] = {"audio": audio, "image": image, "points": points}
+MODALITIES: dict[str, ModuleType] = {
+    "audio": audio,
+    "image": image,
+    "points": points,
+    "text": text,
+}
 """`config.data.modality` -> the module that prepares it. A module has
 
 - `FEATURES`: the record's fields that it reads;
