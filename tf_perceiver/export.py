@@ -212,8 +212,14 @@ def usage(version: Path, modality: str) -> str:
         "audio": "[0.01, -0.02, ...]",
         "image": """{"b64": "'$(base64 -w0 FILE.png)'"}""",
         "points": "[[0.1, 0.2, 0.3], ...]",
+        "text": """{"b64": "'$(base64 -w0 FILE.txt)'"}""",
     }[modality]
-    file = {"audio": "FILE.wav", "image": "FILE.png", "points": "FILE.off"}[modality]
+    file = {
+        "audio": "FILE.wav",
+        "image": "FILE.png",
+        "points": "FILE.off",
+        "text": "FILE.txt",
+    }[modality]
     return "\n".join(
         [
             "Ask it here:",

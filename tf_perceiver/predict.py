@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from pipelines.readers import Rejected, audio, image, points
+from pipelines.readers import Rejected, audio, image, points, text
 
 MODEL = flags.DEFINE_string("model", None, "A version of an export, or the folder of versions.")
 TOP_K = flags.DEFINE_integer("top_k", 1, "How many classes to print, the most probable first.", 1)
@@ -32,8 +32,20 @@ BATCH_SIZE = 32
 MAX_POINTS = 10_000
 SEED = 0
 
-SUFFIXES = {"audio": audio.SUFFIXES, "image": image.SUFFIXES, "points": points.SUFFIXES}
-KINDS = {"audio": "a sound", "image": "an image", "points": "a point cloud"}
+HIDDEN = b"[MASK]"  # A byte of a text that a masked language model has to find out.
+
+SUFFIXES = {
+    "audio": audio.SUFFIXES,
+    "image": image.SUFFIXES,
+    "points": points.SUFFIXES,
+    "text": text.SUFFIXES,
+}
+KINDS = {
+    "audio": "a sound",
+    "image": "an image",
+    "points": "a point cloud",
+    "text": "a text",
+}
 
 Arrays = dict[str, np.ndarray]
 
@@ -44,7 +56,7 @@ class Model:
 
     Attributes:
       serve: the signature `serving_default`.
-      modality: "audio", "image" or "points".
+      modality: "audio", "image", "points" or "text".
       task: name of the task, which says how an answer is told.
       labels: class names in the order of the probabilities.
       properties: what every raw example must have, such as {"sample_rate": 16000}.
@@ -66,11 +78,15 @@ class Model:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What came of one file: what the model `said` of it, or an `error` in one line."""
+    """What came of one file: what the model `said` of it, or an `error` in one line.
+
+    `asked` is what the model was given, the signature's inputs by name.
+    """
 
     file: str
     said: Arrays = dataclasses.field(default_factory=dict)
     error: str = ""
+    asked: Arrays = dataclasses.field(default_factory=dict)
 
 
 def main(argv: list[str]) -> int:
@@ -197,7 +213,13 @@ def read_points(content: bytes, file: str, properties: Mapping[str, Any]) -> Arr
     return {"points": points.read(content, file, MAX_POINTS, SEED)}
 
 
-READERS = {"audio": read_sound, "image": read_image, "points": read_points}
+def read_text(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
+    """A text without the ends of lines behind it, UTF-8, a scalar."""
+    del properties
+    return {"text_bytes": np.array(text.read(content, file).rstrip(b"\r\n"), object)}
+
+
+READERS = {"audio": read_sound, "image": read_image, "points": read_points, "text": read_text}
 
 
 def describe_label(answer: Answer, model: Model, top_k: int, as_json: bool) -> str:
@@ -214,8 +236,45 @@ def describe_label(answer: Answer, model: Model, top_k: int, as_json: bool) -> s
     return json.dumps(row, ensure_ascii=False)
 
 
+def describe_score(answer: Answer, model: Model, top_k: int, as_json: bool) -> str:
+    """A score, in one line."""
+    del model, top_k
+    score = float(answer.said["score"])
+    if as_json:
+        return json.dumps({"file": answer.file, "score": score}, ensure_ascii=False)
+    return f"{answer.file}: {score:.4f}"
+
+
+def describe_filled(answer: Answer, model: Model, top_k: int, as_json: bool) -> str:
+    """The text with every `[MASK]` filled in, each with the byte that is most probable there.
+
+    A `[MASK]` beyond the longest text that the model reads stays as it is.
+    """
+    del model, top_k
+    parts = answer.asked["text_bytes"].item().split(HIDDEN)
+    said, scores = answer.said["bytes"], answer.said["scores"]
+    filled, place, found = parts[0], len(parts[0]), []
+    for part in parts[1:]:
+        if place < len(said):
+            filled += bytes([said[place]])
+            found.append(float(scores[place]))
+        else:
+            filled += HIDDEN
+        filled, place = filled + part, place + 1 + len(part)
+    whole = filled.decode(errors="replace")
+    if as_json:
+        row = {"file": answer.file, "text": whole, "scores": found}
+        return json.dumps(row, ensure_ascii=False)
+    return f"{answer.file}: {whole}"
+
+
 # By task, what is printed of an answer.
-DESCRIBE = {"classification": describe_label}
+DESCRIBE = {
+    "classification": describe_label,
+    "masked_lm": describe_filled,
+    "sentences": describe_label,
+    "similarity": describe_score,
+}
 
 
 def _shapes(example: Arrays) -> list[tuple[int, ...]]:
@@ -237,8 +296,8 @@ def _answer(model: Model, waiting: list[tuple[str, Arrays]]) -> Iterator[Answer]
             reason = error.message.partition("[[{{")[0].strip().splitlines()[-1].strip()
             yield Answer(waiting[0][0], error=f"{waiting[0][0]}: TensorFlow refuses it ({reason})")
         return
-    for (file, _), one in zip(waiting, said, strict=True):
-        yield Answer(file, one)
+    for (file, asked), one in zip(waiting, said, strict=True):
+        yield Answer(file, one, asked=asked)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ CASES = [
     for name in NAMES
     for variant in importlib.import_module(f"configs.{name}").VARIANTS
 ]
-PAPER = {"esc50", "imagenet", "modelnet40", "permuted_imagenet"}
+PAPER = {"esc50", "imagenet", "modelnet40", "permuted_imagenet", "glue", "text_mlm"}
 
 
 def load(name, variant):
@@ -51,8 +51,10 @@ def test_everything_in_it_can_be_built(name, variant):
         modality = config.data.modality
         module, section = MODALITIES[modality], config.data[modality]
         module.check(section)
-        logits = model({modality: tf.zeros((2, *module.shape(section)))})
-        assert logits.shape == (2, 10)
+        dtype = tf.int32 if modality == "text" else tf.float32
+        logits = model({modality: tf.zeros((2, *module.shape(section)), dtype)})
+        places = module.shape(section) if config.task.name == "masked_lm" else ()
+        assert logits.shape == (2, *places, 262 if places else 10)
 
 
 @pytest.mark.parametrize("name", NAMES)

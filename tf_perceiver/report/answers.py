@@ -12,7 +12,7 @@ import numpy as np
 
 from tf_perceiver.report.pictures import Sample
 
-_NOT_INPUTS = frozenset({"label", "weight", "shown"})  # Of a batch.
+NOT_INPUTS = frozenset({"label", "weight", "shown"})  # Of a batch.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,7 @@ def answers(
     confusion = np.zeros((len(labels), len(labels)), np.int64)
     album = _Album(len(labels), count)
     for batch in batches:
-        inputs = {name: field for name, field in batch.items() if name not in _NOT_INPUTS}
+        inputs = {name: field for name, field in batch.items() if name not in NOT_INPUTS}
         kept = np.flatnonzero(np.asarray(batch["weight"]) > 0)
         probabilities = np.asarray(predict(inputs))
         truths = np.argmax(batch["label"], axis=-1)

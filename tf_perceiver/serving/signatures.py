@@ -23,6 +23,7 @@ INPUTS: dict[str, dict[str, tf.TensorSpec]] = {
     "audio": {"audio": tf.TensorSpec([None, None], tf.float32, name="waveform")},
     "image": {"image": tf.TensorSpec([None], tf.string, name="image_bytes")},
     "points": {"points": tf.TensorSpec([None, None, 3], tf.float32, name="points")},
+    "text": {"text": tf.TensorSpec([None], tf.string, name="text_bytes")},
 }
 
 # Registered in TensorFlow itself, yet they call back into the Python process that built the graph.
@@ -64,10 +65,10 @@ def serving_function(
     """Raw examples in, the task's answers out.
 
     The function takes the `INPUTS` of the modality, such as `image_bytes`, string [B], for images,
-    `points`, float32 [B, n, 3], for points, and `waveform`, float32 [B, n] in [-1, 1] at the
-    records' sample rate, for sound: any B, 0 included, and any n >= 1. A task with labels answers
-    with `probabilities`, float32 [B, classes], `label`, string [B], the name of the most probable
-    class, and `score`, float32 [B], its probability.
+    `points`, float32 [B, n, 3], for points, `waveform`, float32 [B, n] in [-1, 1] at the records'
+    sample rate, for sound, and `text_bytes`, string [B], for text: any B, 0 included, and any
+    n >= 1. A task with labels answers with `probabilities`, float32 [B, classes], `label`, string
+    [B], the name of the most probable class, and `score`, float32 [B], its probability.
 
     Args:
       model: called as `model(inputs, training=False)`.

@@ -6,12 +6,19 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tf_perceiver.tasks.classification import Classification
+from tf_perceiver.tasks.masked_lm import MaskedLM
+from tf_perceiver.tasks.sentences import Sentences, Similarity
 from tf_perceiver.tasks.task import Task
 
 if TYPE_CHECKING:
     from pipelines.records import DatasetInfo
 
-TASKS: dict[str, type[Task]] = {"classification": Classification}
+TASKS: dict[str, type[Task]] = {
+    "classification": Classification,
+    "masked_lm": MaskedLM,
+    "sentences": Sentences,
+    "similarity": Similarity,
+}
 
 
 def build(config: Mapping, info: DatasetInfo) -> Task:
