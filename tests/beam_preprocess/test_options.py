@@ -45,8 +45,8 @@ def test_local_jobs_do_not_look_for_another_runner(flags):
         ([*NEEDED, "--sample_rate=1000000"], "--sample_rate=1000000: must be at most 768000"),
         ([*NEEDED, "--num_points=32"], "--num_points: digits has no such option; .* it has none"),
         (
-            ["--dataset=cifar_binary", *NEEDED[1:], "--label_names=corse"],
-            r"--label_names=corse: did you mean coarse\? there are fine, coarse",
+            ["--dataset=cifar_binary", *NEEDED[1:], "--label_names=fines"],
+            r"--label_names=fines: did you mean fine\? there are fine, coarse",
         ),
         (["--help-dataset=fsd"], r"--help-dataset=fsd: did you mean fsdd\?"),
         (["--dataset=digits", "--input=a", "--output=a/b"], "lies inside --input"),
