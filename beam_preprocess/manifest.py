@@ -41,6 +41,8 @@ class Item:
       label: class name; "" in a dataset where an item doesn't have one label.
       split: split name; None until assigned.
       index: position in a pack; None for a file of its own.
+      group: items of one group, such as the pieces of a text, are drawn into the same split; None:
+        it is a group of its own.
     """
 
     key: str
@@ -48,6 +50,7 @@ class Item:
     label: str = ""
     split: str | None = None
     index: int | None = None
+    group: str | None = None
 
 
 @dataclasses.dataclass
@@ -193,9 +196,9 @@ def parse_splits(text: str) -> dict[str, float]:
 def assign_splits(items: Sequence[Item], splits: str | None, root: str) -> list[Item]:
     """Gives every item its split: the data's own, or by hash of the key.
 
-    An item's split depends on its key and the fractions alone, so files that are added later move
-    no other item from training to test. Only where all items of a small class would miss training,
-    the one nearest to it goes there.
+    An item's split depends on its key, or its group's name, and on the fractions alone, so files
+    that are added later move no other item from training to test. Only where all items of a small
+    class would miss training, the one nearest to it goes there.
 
     Args:
       items: all with a split or all without.
@@ -311,13 +314,14 @@ def _draw_splits(items: Sequence[Item], fractions: dict[str, float]) -> list[Ite
     first: dict[str, tuple[float, str]] = {}
     splits = {}
     for item in items:
+        group = item.group or item.key
         # Another hash than the shards' rank, or the splits would be cut out of that order.
-        draw = int.from_bytes(_hash("split:" + item.key)[:8], "big") / 2**64
-        splits[item.key] = names[bisect.bisect_right(bounds, draw)]
-        first[item.label] = min(first.get(item.label, (draw, item.key)), (draw, item.key))
-    for _, key in first.values():
-        splits[key] = "train"
-    return [dataclasses.replace(item, split=splits[item.key]) for item in items]
+        draw = int.from_bytes(_hash("split:" + group)[:8], "big") / 2**64
+        splits[group] = names[bisect.bisect_right(bounds, draw)]
+        first[item.label] = min(first.get(item.label, (draw, group)), (draw, group))
+    for _, group in first.values():
+        splits[group] = "train"
+    return [dataclasses.replace(item, split=splits[item.group or item.key]) for item in items]
 
 
 def _walk(folder: str, ancestors: set[str]) -> Iterator[str]:

@@ -80,7 +80,7 @@ def describe(name: str) -> str:
     fields = [field for field in dataclasses.fields(ReadOptions) if field.name in dataset.options]
     if fields:
         lines += ["", "options of its own:"]
-        lines += [f"  --{field.name}=N  {_option_help(field)}" for field in fields]
+        lines += [f"  --{field.name}={_metavar(field)}  {_option_help(field)}" for field in fields]
     lines += ["", "fields of a record:"]
     lines += [
         f"  {field}: {feature.dtype}" + (f" {list(feature.shape)}" if feature.shape else "")
@@ -104,11 +104,7 @@ def _reading(known: argparse.Namespace) -> ReadOptions:
         name, value = field.name, getattr(known, field.name)
         if value is None:
             continue
-        low, high = field.metadata["low"], field.metadata["high"]
-        if value < low:
-            raise InputError(f"--{name}={value}: must be at least {low}")
-        if high is not None and value > high:
-            raise InputError(f"--{name}={value}: must be at most {high}")
+        _check_value(field, value)
         if name not in DATASETS[known.dataset].options:
             has = ", ".join(f"--{option}" for option in DATASETS[known.dataset].options) or "none"
             raise InputError(
@@ -116,6 +112,24 @@ def _reading(known: argparse.Namespace) -> ReadOptions:
             )
         given[name] = value
     return ReadOptions(**given)
+
+
+def _check_value(field: dataclasses.Field, value: int | str) -> None:
+    limits = field.metadata
+    if "choices" in limits:
+        if value not in limits["choices"]:
+            close = difflib.get_close_matches(value, limits["choices"], 1, 0.4)
+            hint = f"did you mean {close[0]}? " if close else ""
+            choices = ", ".join(limits["choices"])
+            raise InputError(f"--{field.name}={value}: {hint}there are {choices}")
+    elif value < limits["low"]:
+        raise InputError(f"--{field.name}={value}: must be at least {limits['low']}")
+    elif limits["high"] is not None and value > limits["high"]:
+        raise InputError(f"--{field.name}={value}: must be at most {limits['high']}")
+
+
+def _metavar(field: dataclasses.Field) -> str:
+    return "|".join(field.metadata.get("choices", ("N",)))
 
 
 def _option_help(field: dataclasses.Field) -> str:
@@ -215,5 +229,10 @@ def _our_parser() -> argparse.ArgumentParser:
     )
     for field in dataclasses.fields(ReadOptions):
         users = ", ".join(name for name, it in DATASETS.items() if field.name in it.options)
-        add(f"--{field.name}", type=int, metavar="N", help=f"{users}: {_option_help(field)}")
+        add(
+            f"--{field.name}",
+            type=str if "choices" in field.metadata else int,
+            metavar=_metavar(field),
+            help=f"{users}: {_option_help(field)}",
+        )
     return parser

@@ -82,6 +82,7 @@ def images(
         "eval_crop": 224 / 256,
         "mean": mean,
         "std": std,
+        "permutation_seed": 0,  # Else one order of the pixels for all pictures, by this seed.
     }
     unknown = set(image) - set(fields)
     if unknown:
@@ -259,6 +260,24 @@ def profiles(tokens: int, width: int, batch_size: int, **omics: float) -> Config
             "modality": "omics",
             "target": "survival",
             "omics": {"tokens": tokens, "width": width, **fields, **omics},
+def texts(
+    length: int, batch_size: int, *, mask_share: float = 0.0, sentences: bool = False
+) -> ConfigDict:
+    """``config.data`` for text as bytes.
+
+    Args:
+      length: tokens that the model sees of each text.
+      batch_size: global, in training; evaluation takes twice as many.
+      mask_share: of the words, which a masked language model has to find out; then there is no
+        other target.
+      sentences: whether a text is a sentence or two, with a tab between, to be framed.
+    """
+    return ConfigDict(
+        {
+            **_splits(batch_size),
+            "modality": "text",
+            "target": "none" if mask_share else "label",
+            "text": {"length": length, "mask_share": mask_share, "sentences": sentences},
         }
     )
 

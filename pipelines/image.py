@@ -4,7 +4,8 @@ Every picture goes through the same stages in the same order, those that the con
 left out: window of the encoded picture, flip, RandAugment on uint8, bicubic resize without
 antialias or clamping (so values leave [0, 255]), rotation, pad and crop, normalisation. That is
 the order of DeepMind's ImageNet recipe (deepmind-research, perceiver/train/dataset.py), with the
-two stages of small pictures, rotation and pad-and-crop, put in.
+two stages of small pictures, rotation and pad-and-crop, put in. At the very end the pixels of every
+picture may be put into another order, one for all: permuted ImageNet.
 
 Every random number is drawn statelessly from the seed that the caller gives: the same seed gives
 the same picture, whatever the thread, the order or `tf.random.set_seed`.
@@ -16,6 +17,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from pipelines import randaugment
@@ -82,11 +84,40 @@ def check(cfg: Any) -> None:
             f"config.data.image.randaugment_magnitude={cfg.randaugment_magnitude} "
             f"must lie in [0, {randaugment.MAX_MAGNITUDE}]"
         )
+    if cfg.get("permutation_seed", 0) < 0:
+        raise ValueError(
+            f"config.data.image.permutation_seed={cfg.permutation_seed} can't be negative; "
+            "0 leaves the pixels in their order"
+        )
 
 
 def shape(cfg: Any) -> tuple[int, int, int]:
     """Shape (height, width, channels) of one prepared picture."""
     return (*cfg.size, cfg.channels)
+
+
+def permutation(cfg: Any) -> np.ndarray | None:
+    """The order that the pixels of every picture are put into, after all else was done to it.
+
+    It depends on `cfg.permutation_seed` and `cfg.size` alone, so that training, evaluation and the
+    served model have the same one, in every process. Positions are attached to the permuted pixels:
+    learned ones, the paper's permuted ImageNet (Perceiver, ICML 2021, section 4), have then to find
+    out what is near to what; Fourier ones tell it wrongly. (The paper's Fourier models are permuted
+    after positions are attached, which changes nothing.)
+
+    Args:
+        cfg: the `data.image` section of a config.
+
+    Returns:
+        int64 `[height * width]`: the pixel that comes first, the one that comes second, ...,
+        counted row by row; None where `permutation_seed` is 0 or there is no such field.
+    """
+    seed = cfg.get("permutation_seed", 0)
+    if not seed:
+        return None
+    # Sorting SeedSequence's numbers, since it promises them for every version of NumPy.
+    keys = np.random.SeedSequence(seed).generate_state(math.prod(cfg["size"]), np.uint64)
+    return np.argsort(keys, kind="stable")
 
 
 def decode(image_bytes: tf.Tensor, channels: int) -> tf.Tensor:
@@ -138,7 +169,7 @@ def prepare_train(
         image = _rotate(image, cfg.rotate_degrees, rotate_seed)
     if cfg.train_crop == "pad" and cfg.pad:
         image = _pad_and_crop(image, cfg.pad, pad_seed)
-    return {"image": _normalise(image, cfg)}
+    return {"image": _permute(_normalise(image, cfg), cfg)}
 
 
 def prepare_eval(fields: Mapping[str, tf.Tensor], cfg: Any) -> dict[str, tf.Tensor]:
@@ -162,7 +193,7 @@ def prepare_eval(fields: Mapping[str, tf.Tensor], cfg: Any) -> dict[str, tf.Tens
         image = _decode_window(
             image_bytes, cfg.channels, lambda size: _centre_window(size, cfg.eval_crop)
         )
-    return {"image": _normalise(_resize(image, cfg), cfg)}
+    return {"image": _permute(_normalise(_resize(image, cfg), cfg), cfg)}
 
 
 def _decode_window(
@@ -246,3 +277,12 @@ def _normalise(image: tf.Tensor, cfg: Any) -> tf.Tensor:
     mean = tf.constant(tuple(cfg.mean), tf.float32)
     std = tf.constant(tuple(cfg.std), tf.float32)
     return (image - 255.0 * mean) / (255.0 * std)
+
+
+def _permute(image: tf.Tensor, cfg: Any) -> tf.Tensor:
+    """Puts the pixels into the order of `permutation`, if there is one."""
+    order = permutation(cfg)
+    if order is None:
+        return image
+    pixels = tf.reshape(image, [-1, cfg.channels])
+    return tf.reshape(tf.gather(pixels, order.astype(np.int32)), shape(cfg))

@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from pipelines import audio, image, mixing, omics, points, series, targets
+from pipelines import audio, image, mixing, points, targets, text
 from pipelines.records import DatasetInfo, Feature
 
 MODALITIES: dict[str, ModuleType] = {
@@ -21,6 +22,8 @@ MODALITIES: dict[str, ModuleType] = {
     "omics": omics,
     "points": points,
     "series": series,
+    "points": points,
+    "text": text,
 }
 """`config.data.modality` -> the module that prepares it. A module has
 
@@ -110,6 +113,11 @@ def of(info: DatasetInfo, data: Any) -> Preparation:
             raise ValueError(
                 f"config.data.mixing: MixUp and CutMix mix images, not {data.modality}; "
                 "set mixup_alpha=0 and cutmix=False"
+            )
+        if data.mixing.cutmix and section.get("permutation_seed", 0):
+            raise ValueError(
+                "config.data: CutMix cuts rectangles, of which permuted pixels have none; set "
+                "mixing.cutmix=False or image.permutation_seed=0"
             )
     needed = {**module.FEATURES, **target.features}
     for name, expected in needed.items():

@@ -35,6 +35,11 @@ def _many_labels(fields: Fields, classes: int) -> dict[str, tf.Tensor]:
     return {"label": tf.reduce_max(rows, axis=0)}
 
 
+def _score(fields: Fields, classes: int) -> dict[str, tf.Tensor]:
+    del classes
+    return {"score": fields["score"]}
+
+
 def _survival(fields: Fields, classes: int) -> dict[str, tf.Tensor]:
     del classes
     return {"time": fields["time"], "event": tf.cast(fields["event"], tf.float32)}
@@ -44,9 +49,10 @@ TARGETS = {
     "label": Target({"label": Feature("int64")}, _one_label),
     "labels": Target({"labels": Feature("int64", (None,))}, _many_labels),
     "none": Target({}, lambda fields, classes: {}),
+    "score": Target({"score": Feature("float32")}, _score),
     "survival": Target({"time": Feature("float32"), "event": Feature("int64")}, _survival),
 }
 """By name: `label` gives "label", float32 `[classes]`, one-hot; `labels` the same with a 1 for
-every label of the record; `survival` gives "time" and "event", float32 scalars, the event being 1
-where it was observed and 0 where the record is censored. With `none` the modality brings its own
-target."""
+every label of the record; `score` gives "score", a float32 scalar; `survival` gives "time" and
+"event", float32 scalars, the event being 1 where it was observed and 0 where the record is
+censored. With `none` the modality brings its own target."""

@@ -214,6 +214,7 @@ def usage(version: Path, modality: str) -> str:
         "omics": "[0.5, -1.2, ...]",
         "points": "[[0.1, 0.2, 0.3], ...]",
         "series": '{"hour": [0.1, ...], "variable": [23, ...], "value": [73.0, ...]}',
+        "text": """{"b64": "'$(base64 -w0 FILE.txt)'"}""",
     }[modality]
     file = {
         "audio": "FILE.wav",
@@ -221,6 +222,8 @@ def usage(version: Path, modality: str) -> str:
         "omics": "FILE.csv",
         "points": "FILE.off",
         "series": "FILE.csv",
+        "points": "FILE.off",
+        "text": "FILE.txt",
     }[modality]
     return "\n".join(
         [

@@ -21,6 +21,7 @@ import tensorflow as tf
 from absl import flags
 
 from pipelines.readers import Rejected, audio, image, omics, points, series
+from pipelines.readers import Rejected, audio, image, points, text
 
 MODEL = flags.DEFINE_string("model", None, "A version of an export, or the folder of versions.")
 TOP_K = flags.DEFINE_integer("top_k", 1, "How many classes to print, the most probable first.", 1)
@@ -38,6 +39,13 @@ SUFFIXES = {
     "omics": omics.SUFFIXES,
     "points": points.SUFFIXES,
     "series": series.SUFFIXES,
+HIDDEN = b"[MASK]"  # A byte of a text that a masked language model has to find out.
+
+SUFFIXES = {
+    "audio": audio.SUFFIXES,
+    "image": image.SUFFIXES,
+    "points": points.SUFFIXES,
+    "text": text.SUFFIXES,
 }
 KINDS = {
     "audio": "a sound",
@@ -47,6 +55,9 @@ KINDS = {
     "series": "a series of measurements",
 }
 CURVE_POINTS = 6  # Of a survival curve, in a line of text.
+    "points": "a point cloud",
+    "text": "a text",
+}
 
 Arrays = dict[str, np.ndarray]
 
@@ -58,6 +69,7 @@ class Model:
     Attributes:
       serve: the signature `serving_default`.
       modality: of `READERS`.
+      modality: "audio", "image", "points" or "text".
       task: name of the task, which says how an answer is told.
       labels: class names in the order of the probabilities.
       properties: what every raw example must have, such as {"sample_rate": 16000}.
@@ -79,11 +91,15 @@ class Model:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What came of one file: what the model `said` of it, or an `error` in one line."""
+    """What came of one file: what the model `said` of it, or an `error` in one line.
+
+    `asked` is what the model was given, the signature's inputs by name.
+    """
 
     file: str
     said: Arrays = dataclasses.field(default_factory=dict)
     error: str = ""
+    asked: Arrays = dataclasses.field(default_factory=dict)
 
 
 def main(argv: list[str]) -> int:
@@ -229,6 +245,13 @@ READERS = {
     "points": read_points,
     "series": read_series,
 }
+def read_text(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
+    """A text without the ends of lines behind it, UTF-8, a scalar."""
+    del properties
+    return {"text_bytes": np.array(text.read(content, file).rstrip(b"\r\n"), object)}
+
+
+READERS = {"audio": read_sound, "image": read_image, "points": read_points, "text": read_text}
 
 
 def describe_label(answer: Answer, model: Model, top_k: int, as_json: bool) -> str:
@@ -266,6 +289,36 @@ def describe_survival(answer: Answer, model: Model, top_k: int, as_json: bool) -
     places = np.unique(np.linspace(0, len(curve) - 1, CURVE_POINTS).round().astype(int))
     shown = ", ".join(f"{curve[i][0]:.0f} months {100 * curve[i][1]:.1f} %" for i in places)
     return f"{answer.file}: risk {risk:.4f}; survival {shown}"
+def describe_score(answer: Answer, model: Model, top_k: int, as_json: bool) -> str:
+    """A score, in one line."""
+    del model, top_k
+    score = float(answer.said["score"])
+    if as_json:
+        return json.dumps({"file": answer.file, "score": score}, ensure_ascii=False)
+    return f"{answer.file}: {score:.4f}"
+
+
+def describe_filled(answer: Answer, model: Model, top_k: int, as_json: bool) -> str:
+    """The text with every `[MASK]` filled in, each with the byte that is most probable there.
+
+    A `[MASK]` beyond the longest text that the model reads stays as it is.
+    """
+    del model, top_k
+    parts = answer.asked["text_bytes"].item().split(HIDDEN)
+    said, scores = answer.said["bytes"], answer.said["scores"]
+    filled, place, found = parts[0], len(parts[0]), []
+    for part in parts[1:]:
+        if place < len(said):
+            filled += bytes([said[place]])
+            found.append(float(scores[place]))
+        else:
+            filled += HIDDEN
+        filled, place = filled + part, place + 1 + len(part)
+    whole = filled.decode(errors="replace")
+    if as_json:
+        row = {"file": answer.file, "text": whole, "scores": found}
+        return json.dumps(row, ensure_ascii=False)
+    return f"{answer.file}: {whole}"
 
 
 # By task, what is printed of an answer.
@@ -273,6 +326,9 @@ DESCRIBE = {
     "classification": describe_label,
     "mortality": describe_risk,
     "survival": describe_survival,
+    "masked_lm": describe_filled,
+    "sentences": describe_label,
+    "similarity": describe_score,
 }
 
 
@@ -295,8 +351,8 @@ def _answer(model: Model, waiting: list[tuple[str, Arrays]]) -> Iterator[Answer]
             reason = error.message.partition("[[{{")[0].strip().splitlines()[-1].strip()
             yield Answer(waiting[0][0], error=f"{waiting[0][0]}: TensorFlow refuses it ({reason})")
         return
-    for (file, _), one in zip(waiting, said, strict=True):
-        yield Answer(file, one)
+    for (file, asked), one in zip(waiting, said, strict=True):
+        yield Answer(file, one, asked=asked)
 
 
 if __name__ == "__main__":

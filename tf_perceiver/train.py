@@ -111,7 +111,9 @@ def main(argv: list[str]) -> int | None:
     if start_step is None:
         start_step = 0
         if INIT_FROM.value:
-            checkpointing.init_from(INIT_FROM.value, model)
+            fresh = checkpointing.init_from(INIT_FROM.value, model)
+            but = f", but for {', '.join(fresh)}" if fresh else ""
+            print(f"starting from the weights of {INIT_FROM.value}{but}", flush=True)
     trainer.train_dataset = distributed_input.train_dataset(
         strategy, info, DATA.value, data, seed=config.seed, start_step=start_step
     )

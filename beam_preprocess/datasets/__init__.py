@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from beam_preprocess.datasets import (
+    cifar_binary,
     digits,
     esc50,
     fsdd,
+    glue,
     image_folder,
     mimic3_mortality,
     modelnet40,
@@ -13,13 +15,17 @@ from beam_preprocess.datasets import (
     sound_folder,
     speech_commands,
     tcga_brca,
+    text_files,
 )
 from beam_preprocess.datasets.dataset import Dataset
 
 DATASETS: dict[str, Dataset] = {
+    "cifar_binary": cifar_binary.DATASET,
     "digits": digits.DATASET,
     "esc50": esc50.DATASET,
     "fsdd": fsdd.DATASET,
+    "glue": glue.DATASET,
+    "glue_stsb": glue.STSB,
     "image_folder": image_folder.DATASET,
     "mimic3_mortality": mimic3_mortality.DATASET,
     "modelnet40": modelnet40.DATASET,
@@ -27,4 +33,5 @@ DATASETS: dict[str, Dataset] = {
     "sound_folder": sound_folder.DATASET,
     "speech_commands": speech_commands.DATASET,
     "tcga_brca": tcga_brca.DATASET,
+    "text_files": text_files.DATASET,
 }

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import io
 from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO
 
 from beam_preprocess.manifest import Item, Listing
 from beam_preprocess.statistics import Totals
 from pipelines.readers.audio import RATES
 from pipelines.readers.points import MIN_POINTS
+from pipelines.readers.text import MIN_PIECE
 from pipelines.records import Feature
+
+# Of GLUE, those that classify; STS-B, which has scores, is the dataset `glue_stsb`.
+GLUE_TASKS = ("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "wnli")
 
 
 def _option(default: int, help: str, low: int, high: int | None = None) -> Any:
     return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high})
 
 
+def _choice(default: str, help: str, *choices: str) -> Any:
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
+
+
 @dataclasses.dataclass(frozen=True)
 class ReadOptions:
     """Options that decide what a raw item becomes, or which split it belongs to.
 
-    Each is a flag of the command, with its help and limits here; a dataset names those it has.
+    Each is a flag of the command, a whole number within limits or one of several words, with its
+    help here; a dataset names those it has.
     """
 
     seed: int = _option(0, "of sampled points, combined with the item's key", 0)
@@ -30,6 +41,11 @@ class ReadOptions:
     )
     sample_rate: int = _option(48_000, "Hz that sound is resampled to", *RATES)
     test_fold: int = _option(5, "fold that is the test split; the others are training", 1)
+    piece_bytes: int = _option(
+        2048, "longest piece that a text is cut into, between words", MIN_PIECE
+    )
+    glue_task: str = _choice("sst2", "whose files they are", *GLUE_TASKS)
+    label_names: str = _choice("fine", "which of the two labels of a picture", "fine", "coarse")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,3 +101,23 @@ def read_bytes(root: str, path: str) -> bytes:
     # Beam would unpack .gz and .bz2 by their name.
     with FileSystems.open(location, compression_type=CompressionTypes.UNCOMPRESSED) as file:
         return file.read()
+
+
+def open_at(root: str, path: str, start: int) -> BinaryIO:
+    """A raw file that holds many items, open for reading from byte `start` on.
+
+    A shard takes items from all over a pack: a local file is not read for each, and one that lies
+    elsewhere is fetched once.
+    """
+    from beam_preprocess.manifest import join
+
+    location = join(root, path)
+    # The caller closes it.
+    file = io.BytesIO(_fetched(root, path)) if "://" in location else open(location, "rb")  # noqa: SIM115
+    file.seek(start)
+    return file
+
+
+@functools.lru_cache(maxsize=8)
+def _fetched(root: str, path: str) -> bytes:
+    return read_bytes(root, path)

@@ -34,7 +34,7 @@ def test_local_jobs_do_not_look_for_another_runner(flags):
     [
         (
             ["--dataset=digit", "--input=a", "--output=b"],
-            r"did you mean digits\? there are digits, ",
+            r"did you mean digits\? there are .*, digits, ",
         ),
         (["--dataset=digits"], "required: --input, --output"),
         ([*NEEDED, "--shards=0"], "--shards=0: must be from 1"),
@@ -44,6 +44,10 @@ def test_local_jobs_do_not_look_for_another_runner(flags):
         ([*NEEDED, "--num_points=3"], "--num_points=3: must be at least 16"),
         ([*NEEDED, "--sample_rate=1000000"], "--sample_rate=1000000: must be at most 768000"),
         ([*NEEDED, "--num_points=32"], "--num_points: digits has no such option; .* it has none"),
+        (
+            ["--dataset=cifar_binary", *NEEDED[1:], "--label_names=fines"],
+            r"--label_names=fines: did you mean fine\? there are fine, coarse",
+        ),
         (["--help-dataset=fsd"], r"--help-dataset=fsd: did you mean fsdd\?"),
         (["--dataset=digits", "--input=a", "--output=a/b"], "lies inside --input"),
         (["--dataset=digits", "--input=a", "--output=./a"], "lies inside --input"),
@@ -106,6 +110,7 @@ def test_the_list_of_datasets_has_all_of_them(capsys):
 @pytest.mark.parametrize("name", DATASETS)
 def test_options_reach_the_reader(name):
     given = {"seed": 7, "num_points": 99, "sample_rate": 8_000, "test_fold": 2}
+    given |= {"label_names": "coarse", "piece_bytes": 64, "glue_task": "rte"}
     has = {option: given[option] for option in DATASETS[name].options}
     flags = options.parse(
         [f"--dataset={name}", "--input=a", "--output=b"] + [f"--{k}={v}" for k, v in has.items()]

@@ -24,7 +24,7 @@ CASES = [
     for name in NAMES
     for variant in importlib.import_module(f"configs.{name}").VARIANTS
 ]
-PAPER = {"esc50", "imagenet", "modelnet40"}
+PAPER = {"esc50", "imagenet", "modelnet40", "permuted_imagenet", "glue", "text_mlm"}
 
 
 # By task, where the model answers with something else than the ten labels.
@@ -72,6 +72,10 @@ def test_everything_in_it_can_be_built(name, variant):
             inputs["series_variable"] = tf.zeros((2, section.length), tf.int32)
             inputs["series_mask"] = tf.ones((2, section.length), tf.bool)
         assert model(inputs).shape == (2, OUTPUTS.get(config.task.name, 10))
+        dtype = tf.int32 if modality == "text" else tf.float32
+        logits = model({modality: tf.zeros((2, *module.shape(section)), dtype)})
+        places = module.shape(section) if config.task.name == "masked_lm" else ()
+        assert logits.shape == (2, *places, 262 if places else 10)
 
 
 @pytest.mark.parametrize("name", NAMES)

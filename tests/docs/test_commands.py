@@ -37,7 +37,8 @@ WITHOUT_HARDWARE = {
 }
 TEST_IMAGES = 7  # a class; no divisor of a batch, so that padding would be noticed
 TEST_SHAPES = 5
-TEST_EXAMPLES = {"cifar10": TEST_IMAGES, "modelnet40": TEST_SHAPES, "fsdd": 10}  # a class
+# A class; of texts half of them.
+TEST_EXAMPLES = {"cifar10": TEST_IMAGES, "modelnet40": TEST_SHAPES, "fsdd": 10, "texts": 6}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +120,27 @@ def _write_stays(folder: pathlib.Path) -> None:
         (folder / f"set-a/{record}.txt").write_text("\n".join(lines) + "\n")
         outcomes.append(f"{record},6,1,5,-1,{record % 2}")
     (folder / "Outcomes-a.txt").write_text("\n".join(outcomes) + "\n")
+def _write_texts(folder: pathlib.Path) -> None:
+    """Two splits of texts, twice six in the second, texts with hidden bytes, and a task of GLUE."""
+    words = ["the", "licence", "of", "this", "software", "permits", "every", "use"]
+    random = np.random.default_rng(0)
+    for split, count in (("train", 40), ("test", 12)):
+        (folder / "texts" / split).mkdir(parents=True)
+        for index in range(count):
+            text = " ".join(random.choice(words, 20))
+            (folder / "texts" / split / f"{index}.txt").write_text(text + "\n")
+    (folder / "hidden").mkdir()
+    for index in range(2):
+        (folder / "hidden" / f"{index}.txt").write_text("the [MASK][MASK][MASK] of this")
+    (folder / "RTE").mkdir()
+    rows = [
+        f"{index}\t{' '.join(random.choice(words, 5))}\t{words[index % 5]}\t{label}"
+        for index in range(20)
+        for label in ("entailment", "not_entailment")
+    ]
+    for name in ("train.tsv", "dev.tsv"):
+        lines = ["index\tsentence1\tsentence2\tlabel", *rows]
+        (folder / "RTE" / name).write_text("\n".join(lines) + "\n")
 
 
 def _write_meshes(folder: pathlib.Path, size: tuple[float, float, float], count: int) -> None:
@@ -159,6 +181,7 @@ def clone(tmp_path_factory):
             _write_meshes(folder / "raw/modelnet40" / label / split, size, count)
     _write_sounds(folder / "raw/fsdd")
     _write_stays(folder / "raw/physionet2012")
+    _write_texts(folder / "raw")
     rows = ["path,label,split"]
     for seed, split in enumerate(("train", "test")):
         for index, file in enumerate(_write_images(folder / "raw/mine/all", seed, "png", 36)):

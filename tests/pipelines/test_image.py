@@ -332,3 +332,37 @@ def test_bad_config_is_an_error(fields, message):
 def test_a_good_config_passes():
     image.check(_config())
     image.check(_config(train_crop="inception", randaugment_layers=4, eval_crop=0.875))
+
+
+def test_one_permutation_for_every_picture_in_training_and_evaluation():
+    cfg = _config(channels=3, size=(6, 5), permutation_seed=3)
+    order = image.permutation(cfg)
+    assert sorted(order) == list(range(30))
+    assert np.count_nonzero(order == np.arange(30)) < 5
+    for seed, data in enumerate((_coordinates(6, 5), _noise(6, 5))):
+        expected = data.reshape(30, 3)[order].reshape(6, 5, 3)
+        np.testing.assert_allclose(_prepare_eval(_encode(data), cfg), expected, atol=1e-4)
+        trained = _prepare_train(_encode(data), cfg, tf.constant([5, seed], tf.int64))
+        np.testing.assert_allclose(trained, expected, atol=1e-4)
+
+
+def test_pixels_are_permuted_after_augmentation():
+    plain = _config(train_crop="pad", pad=2, flip=True, std=(0.5, 0.25, 0.1))
+    permuted = _config(**{**plain, "permutation_seed": 1})
+    data, order = _encode(_noise(8, 8)), image.permutation(permuted)
+    expected = _train(data, plain, 4).reshape(4, 64, 3)[:, order].reshape(4, 8, 8, 3)
+    np.testing.assert_array_equal(_train(data, permuted, 4), expected)
+
+
+def test_a_permutation_is_that_of_its_seed_in_every_process_and_version():
+    assert image.permutation(_config()) is None
+    first, second = (
+        image.permutation(_config(size=(2, 3), permutation_seed=seed)) for seed in (1, 2)
+    )
+    assert first.tolist() == [2, 0, 5, 1, 4, 3]
+    assert second.tolist() != first.tolist()
+
+
+def test_a_negative_permutation_seed_is_refused():
+    with pytest.raises(ValueError, match="permutation_seed=-1 can't be negative"):
+        image.check(_config(permutation_seed=-1))

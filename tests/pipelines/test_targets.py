@@ -31,5 +31,9 @@ def test_survival_is_a_time_and_whether_it_was_seen():
     assert found["event"].dtype == np.float32
 
 
+def test_a_score_stays_as_it_is():
+    assert prepared("score", 0, score=np.float32(3.25)) == {"score": 3.25}
+
+
 def test_none_leaves_it_to_the_modality():
     assert prepared("none", 0, points=[1.0]) == {}

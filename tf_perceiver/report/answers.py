@@ -12,7 +12,7 @@ import numpy as np
 
 from tf_perceiver.report.pictures import Sample
 
-_NOT_INPUTS = frozenset({"label", "weight", "shown"})  # Of a batch.
+NOT_INPUTS = frozenset({"label", "weight", "shown"})  # Of a batch.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,7 @@ def answers(
     confusion = np.zeros((len(labels), len(labels)), np.int64)
     album = _Album(len(labels), count)
     for batch in batches:
-        inputs = {name: field for name, field in batch.items() if name not in _NOT_INPUTS}
+        inputs = {name: field for name, field in batch.items() if name not in NOT_INPUTS}
         kept = np.flatnonzero(np.asarray(batch["weight"]) > 0)
         probabilities = np.asarray(predict(inputs))
         truths = np.argmax(batch["label"], axis=-1)
@@ -157,15 +157,36 @@ def picture(array: np.ndarray, data: Mapping[str, Any]) -> np.ndarray:
 
     Args:
       array: normalised image float32 [H, W, C], points float32 [n, 3], or samples float32 [n].
-      data: `config.data`, whose mean and standard deviation the image was normalised with.
+      data: `config.data`, whose mean and standard deviation the image was normalised with, and
+        whose order its pixels were put into.
 
     Returns:
-      The image with values in [0, 1], or the others as they are.
+      The image with values in [0, 1], its pixels in their places; or the others as they are.
     """
     if data["modality"] != "image":
         return array.copy()
     image = data["image"]
-    return np.clip(array * np.asarray(image["std"]) + np.asarray(image["mean"]), 0, 1)
+    shown = np.clip(array * np.asarray(image["std"]) + np.asarray(image["mean"]), 0, 1)
+    return in_place(shown.reshape(-1, shown.shape[-1]), data).reshape(shown.shape)
+
+
+def in_place(values: np.ndarray, data: Mapping[str, Any]) -> np.ndarray:
+    """Puts values of the inputs back to where their pixels were before they were permuted.
+
+    Args:
+      values: [M, ...], one for each input in the model's order.
+      data: `config.data`; without a permutation, and for inputs that are not single pixels, the
+        values stay as they are.
+    """
+    from pipelines import image
+
+    cfg = data.get("image") if data["modality"] == "image" else None
+    order = image.permutation(cfg) if cfg is not None else None
+    if order is None or len(order) != len(values):
+        return values
+    placed = np.empty_like(values)
+    placed[order] = values
+    return placed
 
 
 def attention_maps(

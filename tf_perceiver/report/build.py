@@ -51,6 +51,13 @@ def write_report(
         "classification": classification.parts,
         "mortality": mortality.parts,
         "survival": survival.parts,
+    from tf_perceiver.report import classification, masked_lm, page, sections, sentences
+
+    tasks = {
+        "classification": classification.parts,
+        "masked_lm": masked_lm.parts,
+        "sentences": sentences.parts,
+        "similarity": sentences.scored_parts,
     }
     run = Run(model, task, config, info, read_rows(metrics_file), step)
     headlines, parts = tasks[config["task"]["name"]](run, eval_batches)

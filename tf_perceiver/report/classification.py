@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tf_perceiver.report import charts, pictures, sections, sounds
-from tf_perceiver.report.answers import Answers, answers, attention_maps
+from tf_perceiver.report.answers import Answers, answers, attention_maps, in_place
 from tf_perceiver.report.page import Headline, Section, Table
 from tf_perceiver.report.run import Batches, Run
 
@@ -81,6 +81,7 @@ def attention(model: Any, answered: Answers, data: Mapping[str, Any]) -> Section
     spread = [examples[i] for i in np.linspace(0, len(examples) - 1, count).round().astype(int)]
     inputs = [example.input for example in spread]
     maps, chosen, grid = attention_maps(model, inputs, ATTENTION_LATENTS)
+    maps = [in_place(weights.T, data).T for weights in maps]
     titles = ["all latents", *(f"latent {latent}" for latent in chosen)]
     arrays = [example.array for example in spread]
     caption = (

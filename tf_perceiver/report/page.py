@@ -44,13 +44,28 @@ class Table:
 
 
 @dataclasses.dataclass(frozen=True)
+class Passage:
+    """A text of the page, with what stands over it.
+
+    Attributes:
+      caption: one line.
+      parts: the text in parts, each with what it is: "" for plain, "right" and "wrong" for what a
+        model said, "truth" for what should stand in place of the wrong.
+    """
+
+    caption: str
+    parts: tuple[tuple[str, str], ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Section:
-    """A part of the page: a title, a lead-in, pictures and tables."""
+    """A part of the page: a title, a lead-in, pictures, tables and passages of text."""
 
     title: str
     text: str = ""
     pictures: Sequence[Picture] = ()
     tables: Sequence[Table] = ()
+    passages: Sequence[Passage] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +90,7 @@ def render(
       subtitle: one line below it.
       headlines: the two to four numbers that people come for.
       facts: (name, value) of the run.
-      sections: in their order; those without pictures and tables are left out.
+      sections: in their order; those with nothing but a lead-in are left out.
     """
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -85,7 +100,7 @@ def render(
         subtitle=subtitle,
         headlines=headlines,
         facts=facts,
-        sections=[section for section in sections if section.pictures or section.tables],
+        sections=[it for it in sections if it.pictures or it.tables or it.passages],
         style=jinja2.utils.markupsafe.Markup(_STYLE),
     )
 
@@ -140,6 +155,17 @@ th, td {
 }
 th { font-weight: 600; }
 .number { text-align: right; }
+.passages { margin-top: 1.5rem; }
+figure.passage { margin: 0 0 1.5rem; max-width: 50rem; }
+.passage p {
+  margin: 0; max-width: none; padding: 0.6rem 0.9rem; border-left: 3px solid var(--line);
+  white-space: pre-wrap; overflow-wrap: anywhere;
+  font: 0.88rem/1.6 ui-monospace, "SF Mono", Menlo, Consolas, monospace;
+}
+.passage ins, .passage del, .passage b { font-weight: 600; text-decoration: none; }
+.passage ins { color: #007a5a; }
+.passage del { color: #c04a00; text-decoration: line-through; }
+.passage b { color: var(--accent); }
 @media print { body { padding: 0; } h2, figure { break-inside: avoid; } }
 """
 
@@ -180,6 +206,24 @@ _TEMPLATE = """<!doctype html>
 {% if picture.caption %}
 <figcaption>{{ picture.caption }}</figcaption>
 {% endif %}
+</figure>
+{% endfor %}
+</div>
+{% endif %}
+{% if section.passages %}
+<div class="passages">
+{% for passage in section.passages %}
+<figure class="passage">
+<p>
+{%- for text, kind in passage.parts -%}
+{% if kind == "right" %}<ins>{{ text }}</ins>
+{%- elif kind == "wrong" %}<del>{{ text }}</del>
+{%- elif kind == "truth" %}<b>{{ text }}</b>
+{%- else %}{{ text }}
+{%- endif %}
+{%- endfor -%}
+</p>
+<figcaption>{{ passage.caption }}</figcaption>
 </figure>
 {% endfor %}
 </div>

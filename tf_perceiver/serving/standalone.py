@@ -55,11 +55,12 @@ def predict(model: pathlib.Path, files: Sequence[str]) -> Iterator[dict[str, Any
 
     Args:
       model: a SavedModel or the folder of its versions.
-      files: encoded images for a model of `image_bytes`; `.npy` files, float32 [n, 3], for one of
-        `points`; WAV files of 16 bits at the model's rate for one of `waveform`.
+      files: encoded images for a model of `image_bytes`, texts for one of `text_bytes`; `.npy`
+        files, float32 [n, 3], for one of `points`; WAV files of 16 bits at the model's rate for one
+        of `waveform`.
 
     Raises:
-      ValueError: no SavedModel there; a sound of another kind or rate.
+      ValueError: no SavedModel there; a sound of another kind or rate; a model without labels.
       OSError: a file can't be read.
     """
     folder = version_folder(model)
@@ -78,7 +79,7 @@ def predict(model: pathlib.Path, files: Sequence[str]) -> Iterator[dict[str, Any
         if name == "points":
             return np.load(file).astype(np.float32)
         content = pathlib.Path(file).read_bytes()
-        if name == "image_bytes":
+        if name.endswith("_bytes"):
             return content
         try:
             properties = json.loads((folder / "assets" / "properties.json").read_text())
@@ -97,6 +98,10 @@ def predict(model: pathlib.Path, files: Sequence[str]) -> Iterator[dict[str, Any
         names = files[start : start + size]
         batch = tf.constant([read(file) for file in names])
         answer = serving(**{name: batch})
+        if "label" not in answer:
+            raise ValueError(
+                f"{folder} answers with {' and '.join(sorted(answer))}; this client tells labels"
+            )
         for file, label, score in zip(names, answer["label"], answer["score"], strict=True):
             yield {"file": file, "label": label.numpy().decode(), "score": round(float(score), 4)}
 
@@ -106,7 +111,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--alone", action="store_true", help="fail where we can be imported")
     parser.add_argument("model", type=pathlib.Path, help="SavedModel or folder of its versions")
-    parser.add_argument("files", nargs="+", help="images, .npy clouds, or WAV files")
+    parser.add_argument("files", nargs="+", help="images, texts, .npy clouds, or WAV files")
     arguments = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore", category=FutureWarning, module="google")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from tf_perceiver.tasks.classification import Classification
 from tf_perceiver.tasks.mortality import Mortality
 from tf_perceiver.tasks.survival import Survival
+from tf_perceiver.tasks.masked_lm import MaskedLM
+from tf_perceiver.tasks.sentences import Sentences, Similarity
 from tf_perceiver.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -17,6 +19,9 @@ TASKS: dict[str, type[Task]] = {
     "classification": Classification,
     "mortality": Mortality,
     "survival": Survival,
+    "masked_lm": MaskedLM,
+    "sentences": Sentences,
+    "similarity": Similarity,
 }
 
 

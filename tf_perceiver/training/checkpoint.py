@@ -23,6 +23,7 @@ from tf_perceiver import tasks
 from tf_perceiver.training import workdir as workdirs
 
 MANIFEST_PREFIX = "ckpt-"
+DECODERS = ("dec.", "head.", "post.")  # How the names of what follows the latents begin.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -253,26 +254,58 @@ def weights_of(model: tf.keras.Model) -> dict[str, tf.Variable]:
 
 
 def _read_weights(model: tf.keras.Model, manifest: Manifest) -> None:
-    checkpoint = tf.train.Checkpoint(weights=weights_of(model))
+    _read(weights_of(model), manifest)
+
+
+def _read(weights: dict[str, tf.Variable], manifest: Manifest) -> None:
+    checkpoint = tf.train.Checkpoint(weights=weights)
     # First of all "partial": else TensorFlow warns of hundreds of unused values after an error.
     checkpoint.read(manifest.prefix).expect_partial().assert_existing_objects_matched()
 
 
-def init_from(workdir: str | Path, model: tf.keras.Model) -> int:
-    """Takes the weights alone from another run's newest valid checkpoint; returns its step.
+def init_from(workdir: str | Path, model: tf.keras.Model) -> list[str]:
+    """Takes the weights alone from another run's newest valid checkpoint.
+
+    Everything up to the latents must be there, of the same shapes. Of the decoder what fits is
+    taken and the rest keeps its fresh values: so a masked language model's encoder, and its way to
+    read the latents, go into a classifier.
+
+    Returns:
+      Names of the decoder's variables that keep their fresh values.
 
     Raises:
-      ValueError: no checkpoint there, or its model has other variables.
+      ValueError: no checkpoint there, or its model has other variables before the decoder.
     """
     manifest = newest_valid(Path(workdir) / "checkpoints")
     if manifest is None:
         raise ValueError(f"--init_from={workdir} has no checkpoint; give a workdir that trained")
-    saved = dict(tf.train.list_variables(manifest.prefix))
-    try:
-        _read_weights(model, manifest)
-    except (AssertionError, ValueError) as error:
+    saved, ours = _saved_shapes(manifest), weights_of(model)
+    odd = sorted(
+        name
+        for name in {*saved, *ours}
+        if name not in saved or name not in ours or saved[name] != list(ours[name].shape)
+    )
+    wrong = [name for name in odd if not name.startswith(DECODERS)]
+    fresh = [name for name in odd if name in ours]
+    if wrong or len(fresh) == len(ours):
+        name = (wrong or fresh)[0]
+        here = list(ours[name].shape) if name in ours else "none of that name"
         raise ValueError(
-            f"--init_from={workdir}: its {len(saved)} variables don't fit this model "
-            f"({str(error).splitlines()[0][:200]}); use a config with the same model section"
-        ) from error
-    return manifest.step
+            f"--init_from={workdir}: its {len(saved)} variables don't fit this model ({name}: "
+            f"{saved.get(name, 'none of that name')} there, {here} here); use a config with the "
+            "same model.inputs and model.trunk"
+        )
+    taken = {name: variable for name, variable in ours.items() if name not in fresh}
+    _read(taken, manifest)
+    return fresh
+
+
+def _saved_shapes(manifest: Manifest) -> dict[str, list[int]]:
+    """Shapes of a checkpoint's weights by their neutral names."""
+    before, after = "weights/", "/.ATTRIBUTES/VARIABLE_VALUE"
+    # TensorFlow writes a dot of a name as two.
+    return {
+        key.removeprefix(before).removesuffix(after).replace("..", "."): list(shape)
+        for key, shape in tf.train.list_variables(manifest.prefix)
+        if key.startswith(before) and key.endswith(after) and "/.OPTIMIZER_SLOT/" not in key
+    }

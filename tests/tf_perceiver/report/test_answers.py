@@ -8,7 +8,15 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tf_perceiver.report.answers import Answers, answers, attention_maps, choose_latents, picture
+from pipelines import image
+from tf_perceiver.report.answers import (
+    Answers,
+    answers,
+    attention_maps,
+    choose_latents,
+    in_place,
+    picture,
+)
 
 LABELS = ("a", "b", "c")
 DATA = {"modality": "image", "image": {"mean": (0.5,), "std": (0.25,)}}
@@ -108,6 +116,17 @@ def test_picture_undoes_the_normalisation():
     np.testing.assert_allclose(picture((pixels - mean) / std, data), pixels, atol=1e-6)
     # Bicubic resizing leaves [0, 1]; what people see doesn't.
     assert picture(np.full((1, 1, 3), 9.0), data).max() == 1.0
+
+
+def test_permuted_pixels_and_their_attention_are_put_back():
+    pixels = np.random.default_rng(0).random((4, 5, 3)).astype(np.float32)
+    cfg = {"mean": (0.5,) * 3, "std": (0.25,) * 3, "size": (4, 5), "permutation_seed": 3}
+    order, data = image.permutation(cfg), {"modality": "image", "image": cfg}
+    permuted = ((pixels - 0.5) / 0.25).reshape(20, 3)[order].reshape(4, 5, 3)
+    np.testing.assert_allclose(picture(permuted, data), pixels, atol=1e-6)
+    np.testing.assert_array_equal(in_place(np.arange(20)[order], data), np.arange(20))
+    np.testing.assert_array_equal(in_place(np.arange(5), data), np.arange(5))  # Patches.
+    np.testing.assert_array_equal(in_place(np.arange(20), {"modality": "points"}), np.arange(20))
 
 
 def test_picture_leaves_points_alone():

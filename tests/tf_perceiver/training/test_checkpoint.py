@@ -95,7 +95,7 @@ def test_an_empty_folder_has_none(tmp_path):
 def test_init_from_takes_the_weights_alone(tmp_path):
     save(tmp_path / "checkpoints", 30)
     model = Model(0.0)
-    assert init_from(tmp_path, model) == 30
+    assert init_from(tmp_path, model) == []
     assert float(model.weight[0]) == 30.0
 
 
@@ -106,11 +106,53 @@ class Renamed(Model):
 
 def test_another_models_weights_are_refused_in_one_line(tmp_path):
     save(tmp_path / "checkpoints", 30)
-    with pytest.raises(ValueError, match="variables don't fit this model .*same model section"):
+    with pytest.raises(ValueError, match=r"fit this model \(enc.other: none of that name .*same"):
         init_from(tmp_path, Renamed(0.0))
     other = Checkpoints(tmp_path / "checkpoints", {"weights": weights_of(Renamed(0.0))})
     with pytest.raises(ValueError, match="doesn't hold this run's state .*another version"):
         other.restore()
+
+
+class Whole(tf.Module):
+    """An encoder's variable, one of a cross-attention, and a decoder's of some width."""
+
+    def __init__(self, value: float, width: int, length: int = 3) -> None:
+        super().__init__()
+        self.named = {
+            "enc.cross.0.kernel": tf.Variable(tf.fill([length], value)),
+            "dec.cross.kernel": tf.Variable(tf.fill([2], value)),
+            "dec.query.table": tf.Variable(tf.fill([width, 2], value)),
+        }
+
+    def named_weights(self) -> dict[str, tf.Variable]:
+        return self.named
+
+
+def test_of_a_decoder_what_fits_is_taken(tmp_path):
+    source = Whole(7.0, width=5)
+    source.named["post.text.bias"] = tf.Variable([7.0])
+    Checkpoints(tmp_path / "checkpoints", {"weights": weights_of(source)}).save(1)
+    model = Whole(0.0, width=1)
+    model.named["dec.out.kernel"] = tf.Variable([0.5])
+    assert init_from(tmp_path, model) == ["dec.out.kernel", "dec.query.table"]
+    values = {name: set(variable.numpy().ravel()) for name, variable in model.named.items()}
+    assert values == {
+        "enc.cross.0.kernel": {7.0}, "dec.cross.kernel": {7.0}, "dec.query.table": {0.0},
+        "dec.out.kernel": {0.5},
+    }  # fmt: skip
+
+
+def test_before_the_decoder_everything_must_fit(tmp_path):
+    source = Whole(7.0, width=5)
+    source.named["enc.self.0.kernel"] = tf.Variable([7.0])
+    Checkpoints(tmp_path / "checkpoints", {"weights": weights_of(source)}).save(1)
+    with pytest.raises(ValueError, match=r"enc.self.0.kernel: \[1\] there, none of that name here"):
+        init_from(tmp_path, Whole(0.0, width=5))
+    model = Whole(0.0, width=5, length=4)
+    model.named["enc.self.0.kernel"] = tf.Variable([0.0])
+    with pytest.raises(ValueError, match=r"enc.cross.0.kernel: \[3\] there, \[4\] here.*trunk"):
+        init_from(tmp_path, model)
+    assert set(model.named["dec.cross.kernel"].numpy()) == {0.0}
 
 
 def test_init_from_names_what_is_missing(tmp_path):
