@@ -260,6 +260,10 @@ def profiles(tokens: int, width: int, batch_size: int, **omics: float) -> Config
             "modality": "omics",
             "target": "survival",
             "omics": {"tokens": tokens, "width": width, **fields, **omics},
+        }
+    )
+
+
 def texts(
     length: int, batch_size: int, *, mask_share: float = 0.0, sentences: bool = False
 ) -> ConfigDict:

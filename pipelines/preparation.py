@@ -12,18 +12,31 @@ from typing import Any
 
 import tensorflow as tf
 
-from pipelines import audio, image, mixing, omics, points, series, targets
-from pipelines import audio, image, mixing, points, targets, text
+from pipelines import (
+    audio,
+    audio_video,
+    flow,
+    image,
+    mixing,
+    omics,
+    points,
+    series,
+    targets,
+    text,
+    video,
+)
 from pipelines.records import DatasetInfo, Feature
 
 MODALITIES: dict[str, ModuleType] = {
     "audio": audio,
+    "audio_video": audio_video,
+    "flow": flow,
     "image": image,
     "omics": omics,
     "points": points,
     "series": series,
-    "points": points,
     "text": text,
+    "video": video,
 }
 """`config.data.modality` -> the module that prepares it. A module has
 

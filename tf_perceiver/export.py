@@ -208,22 +208,22 @@ def publish(unfinished: Path, version: Path) -> None:
 
 def usage(version: Path, modality: str) -> str:
     """How to ask the exported model, as commands."""
-    instance = {
-        "audio": "[0.01, -0.02, ...]",
-        "image": """{"b64": "'$(base64 -w0 FILE.png)'"}""",
-        "omics": "[0.5, -1.2, ...]",
-        "points": "[[0.1, 0.2, 0.3], ...]",
-        "series": '{"hour": [0.1, ...], "variable": [23, ...], "value": [73.0, ...]}',
-        "text": """{"b64": "'$(base64 -w0 FILE.txt)'"}""",
-    }[modality]
-    file = {
-        "audio": "FILE.wav",
-        "image": "FILE.png",
-        "omics": "FILE.csv",
-        "points": "FILE.off",
-        "series": "FILE.csv",
-        "points": "FILE.off",
-        "text": "FILE.txt",
+    image = """{"b64": "'$(base64 -w0 FILE.png)'"}"""
+    frames = f"[{image.replace('png', 'jpg')}, ...]"
+    samples = "[0.01, -0.02, ...]"
+    instance, file = {
+        "audio": (samples, "FILE.wav"),
+        "audio_video": (f'{{"frames_bytes": {frames}, "waveform": {samples}}}', "FILE.mp4"),
+        "flow": (
+            f"[{image.replace('FILE', 'FIRST')}, {image.replace('FILE', 'SECOND')}]",
+            "FIRST.png SECOND.png",
+        ),
+        "image": (image, "FILE.png"),
+        "omics": ("[0.5, -1.2, ...]", "FILE.csv"),
+        "points": ("[[0.1, 0.2, 0.3], ...]", "FILE.off"),
+        "series": ('{"hour": [0.1, ...], "variable": [23, ...], "value": [73.0, ...]}', "FILE.csv"),
+        "text": (image.replace("png", "txt"), "FILE.txt"),
+        "video": (frames, "FILE.mp4"),
     }[modality]
     return "\n".join(
         [

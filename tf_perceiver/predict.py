@@ -1,7 +1,8 @@
 """Predicts from raw files: ``python -m tf_perceiver.predict --model=DIR FILE...``.
 
 Prints ``file: label score`` for every file, in the order given. A file that can't be read gets a
-line on standard error, the others are answered all the same, and the exit code is 2.
+line on standard error, the others are answered all the same, and the exit code is 2. A model of
+optical flow takes pairs of files, first and second frame, and writes each flow into --output.
 """
 
 # ruff: noqa: I001
@@ -12,7 +13,7 @@ from tf_perceiver import command_line  # First: it quiets TensorFlow before it i
 import dataclasses
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,46 +21,17 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from pipelines.readers import Rejected, audio, image, omics, points, series
-from pipelines.readers import Rejected, audio, image, points, text
+from tf_perceiver.report.answer_lines import LINES, Answer, Wanted
+from tf_perceiver.serving import raw_files
+from tf_perceiver.serving.raw_files import RAW_KINDS, Arrays
 
 MODEL = flags.DEFINE_string("model", None, "A version of an export, or the folder of versions.")
 TOP_K = flags.DEFINE_integer("top_k", 1, "How many classes to print, the most probable first.", 1)
 JSON = flags.DEFINE_bool("json", False, "Whether to print one JSON object a file.")
 
+OUTPUT = flags.DEFINE_string("output", ".", "Folder for answers that are files: a pair's flow.")
+
 BATCH_SIZE = 32
-# Meshes are sampled and clouds are limited to this many points; the model's own graph then takes
-# as many as it was trained on.
-MAX_POINTS = 10_000
-SEED = 0
-
-SUFFIXES = {
-    "audio": audio.SUFFIXES,
-    "image": image.SUFFIXES,
-    "omics": omics.SUFFIXES,
-    "points": points.SUFFIXES,
-    "series": series.SUFFIXES,
-HIDDEN = b"[MASK]"  # A byte of a text that a masked language model has to find out.
-
-SUFFIXES = {
-    "audio": audio.SUFFIXES,
-    "image": image.SUFFIXES,
-    "points": points.SUFFIXES,
-    "text": text.SUFFIXES,
-}
-KINDS = {
-    "audio": "a sound",
-    "image": "an image",
-    "omics": "a table",
-    "points": "a point cloud",
-    "series": "a series of measurements",
-}
-CURVE_POINTS = 6  # Of a survival curve, in a line of text.
-    "points": "a point cloud",
-    "text": "a text",
-}
-
-Arrays = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +40,7 @@ class Model:
 
     Attributes:
       serve: the signature `serving_default`.
-      modality: of `READERS`.
-      modality: "audio", "image", "points" or "text".
+      modality: of `RAW_KINDS`.
       task: name of the task, which says how an answer is told.
       labels: class names in the order of the probabilities.
       properties: what every raw example must have, such as {"sample_rate": 16000}.
@@ -89,19 +60,6 @@ class Model:
         return [{name: array[i] for name, array in arrays.items()} for i in range(len(examples))]
 
 
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    """What came of one file: what the model `said` of it, or an `error` in one line.
-
-    `asked` is what the model was given, the signature's inputs by name.
-    """
-
-    file: str
-    said: Arrays = dataclasses.field(default_factory=dict)
-    error: str = ""
-    asked: Arrays = dataclasses.field(default_factory=dict)
-
-
 def main(argv: list[str]) -> int:
     """Prints an answer for every file; returns the exit code."""
     if MODEL.value is None:
@@ -109,13 +67,16 @@ def main(argv: list[str]) -> int:
     if len(argv) < 2:
         raise ValueError("no files to predict from; name them after the flags")
     model = load(Path(MODEL.value))
+    if RAW_KINDS[model.modality].files > 1:
+        check_groups(argv[1:], RAW_KINDS[model.modality].files)
+    wanted = Wanted(model.labels, TOP_K.value, JSON.value, Path(OUTPUT.value))
     failed = False
     for answer in answers(model, argv[1:]):
         if answer.error:
             failed = True
             print(f"error: {answer.error}", file=sys.stderr, flush=True)
         else:
-            print(DESCRIBE[model.task](answer, model, TOP_K.value, JSON.value), flush=True)
+            print(LINES[model.task](answer, wanted), flush=True)
     return command_line.USAGE_ERROR if failed else 0
 
 
@@ -163,173 +124,47 @@ def load(directory: Path) -> Model:
     return Model(serve, modality, task, labels, properties)
 
 
-def answers(model: Model, files: Iterable[str]) -> Iterator[Answer]:
+def answers(model: Model, files: Sequence[str]) -> Iterator[Answer]:
     """Answers files in their order, neighbours of one shape together."""
     waiting: list[tuple[str, Arrays]] = []
-    for file in files:
+    count = RAW_KINDS[model.modality].files
+    most = BATCH_SIZE if count == 1 else 1  # Of several files each: whole frames, one by one.
+    for first in range(0, len(files), count):
+        file = files[first]
         try:
-            example = read(file, model)
+            example = raw_files.read(
+                files[first : first + count], model.modality, model.properties
+            )
         except ValueError as error:
             yield from _answer(model, waiting)
             waiting = []
             yield Answer(file, error=str(error))
             continue
-        if waiting and (len(waiting) == BATCH_SIZE or _shapes(waiting[0][1]) != _shapes(example)):
+        if waiting and (len(waiting) == most or _shapes(waiting[0][1]) != _shapes(example)):
             yield from _answer(model, waiting)
             waiting = []
         waiting.append((file, example))
     yield from _answer(model, waiting)
 
 
-def read(file: str, model: Model) -> Arrays:
-    """Reads and checks one raw file.
-
-    Args:
-      file: its path.
-      model: that it is for.
-
-    Returns:
-      The signature's inputs by name, without the batch's axis.
+def check_groups(files: Sequence[str], count: int) -> None:
+    """Checks that files can be the examples of a model that takes several each.
 
     Raises:
-      ValueError: it can't be read, or is of another modality; one line that names it.
+      ValueError: a number that can't be divided, or two first files of one name.
     """
-    suffix = Path(file).suffix.lower()
-    for other, suffixes in SUFFIXES.items():
-        if suffix in suffixes - SUFFIXES[model.modality]:
-            raise ValueError(f"{file} is {KINDS[other]}, the model takes {KINDS[model.modality]}")
-    try:
-        content = Path(file).read_bytes()
-    except OSError as error:
-        raise ValueError(f"{file} can't be read: {error.strerror}") from error
-    try:
-        return READERS[model.modality](content, file, model.properties)
-    except Rejected as error:
-        raise ValueError(error.detail) from error
-
-
-def read_sound(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
-    """A sound of any format and rate, float32 [n] in [-1, 1] at the model's rate."""
-    waveform = audio.read(content, file, properties["sample_rate"])
-    return {"waveform": (waveform / audio.FULL_SCALE).astype(np.float32)}
-
-
-def read_image(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
-    """An image's bytes as TensorFlow decodes them, a scalar."""
-    del properties
-    return {"image_bytes": np.array(image.check(content, file), object)}
-
-
-def read_points(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
-    """Points of a cloud or of a mesh's surface, float32 [n, 3]."""
-    del properties
-    return {"points": points.read(content, file, MAX_POINTS, SEED)}
-
-
-def read_series(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
-    """A stay's hours, variables and values, float32, int64 and float32 [n]."""
-    stay = series.read(content, file, properties["layout"])
-    return {"hour": stay.hours, "variable": stay.variables, "value": stay.values}
-
-
-def read_omics(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
-    """A patient's profile, a csv header and row; float32 [n], NaN where a value is missing."""
-    columns = [column for group in properties["groups"].values() for column in group]
-    return {"omics": omics.read_profile(content, file, columns)}
-
-
-READERS = {
-    "audio": read_sound,
-    "image": read_image,
-    "omics": read_omics,
-    "points": read_points,
-    "series": read_series,
-}
-def read_text(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
-    """A text without the ends of lines behind it, UTF-8, a scalar."""
-    del properties
-    return {"text_bytes": np.array(text.read(content, file).rstrip(b"\r\n"), object)}
-
-
-READERS = {"audio": read_sound, "image": read_image, "points": read_points, "text": read_text}
-
-
-def describe_label(answer: Answer, model: Model, top_k: int, as_json: bool) -> str:
-    """The most probable labels, in one line."""
-    probabilities = answer.said["probabilities"]
-    order = np.argsort(-probabilities, kind="stable")[:top_k]
-    top = [(model.labels[i], float(probabilities[i])) for i in order]
-    if not as_json:
-        return f"{answer.file}: " + ", ".join(f"{label} {score:.4f}" for label, score in top)
-    label, score = top[0]
-    row = {"file": answer.file, "label": label, "score": score}
-    if top_k > 1:
-        row["top"] = [{"label": label, "score": score} for label, score in top]
-    return json.dumps(row, ensure_ascii=False)
-
-
-def describe_risk(answer: Answer, model: Model, top_k: int, as_json: bool) -> str:
-    """The probability of the second label, in one line."""
-    del top_k  # One number says all.
-    label, risk = model.labels[1], float(answer.said["probabilities"][1])
-    if not as_json:
-        return f"{answer.file}: {label} {risk:.4f}"
-    return json.dumps({"file": answer.file, label: risk}, ensure_ascii=False)
-
-
-def describe_survival(answer: Answer, model: Model, top_k: int, as_json: bool) -> str:
-    """The risk, and the probability of living longer than some times, in one line."""
-    del model, top_k
-    said = answer.said
-    risk = float(said["risk"])
-    curve = [(float(t), float(p)) for t, p in zip(said["times"], said["survival"], strict=True)]
-    if as_json:
-        points = [{"months": months, "survival": share} for months, share in curve]
-        return json.dumps({"file": answer.file, "risk": risk, "curve": points}, ensure_ascii=False)
-    places = np.unique(np.linspace(0, len(curve) - 1, CURVE_POINTS).round().astype(int))
-    shown = ", ".join(f"{curve[i][0]:.0f} months {100 * curve[i][1]:.1f} %" for i in places)
-    return f"{answer.file}: risk {risk:.4f}; survival {shown}"
-def describe_score(answer: Answer, model: Model, top_k: int, as_json: bool) -> str:
-    """A score, in one line."""
-    del model, top_k
-    score = float(answer.said["score"])
-    if as_json:
-        return json.dumps({"file": answer.file, "score": score}, ensure_ascii=False)
-    return f"{answer.file}: {score:.4f}"
-
-
-def describe_filled(answer: Answer, model: Model, top_k: int, as_json: bool) -> str:
-    """The text with every `[MASK]` filled in, each with the byte that is most probable there.
-
-    A `[MASK]` beyond the longest text that the model reads stays as it is.
-    """
-    del model, top_k
-    parts = answer.asked["text_bytes"].item().split(HIDDEN)
-    said, scores = answer.said["bytes"], answer.said["scores"]
-    filled, place, found = parts[0], len(parts[0]), []
-    for part in parts[1:]:
-        if place < len(said):
-            filled += bytes([said[place]])
-            found.append(float(scores[place]))
-        else:
-            filled += HIDDEN
-        filled, place = filled + part, place + 1 + len(part)
-    whole = filled.decode(errors="replace")
-    if as_json:
-        row = {"file": answer.file, "text": whole, "scores": found}
-        return json.dumps(row, ensure_ascii=False)
-    return f"{answer.file}: {whole}"
-
-
-# By task, what is printed of an answer.
-DESCRIBE = {
-    "classification": describe_label,
-    "mortality": describe_risk,
-    "survival": describe_survival,
-    "masked_lm": describe_filled,
-    "sentences": describe_label,
-    "similarity": describe_score,
-}
+    if len(files) % count:
+        raise ValueError(
+            f"{len(files)} files are no pairs: name first and second frame of each, in this order"
+        )
+    stems: dict[str, str] = {}
+    for file in files[::count]:
+        other = stems.setdefault(Path(file).stem, file)
+        if other != file:
+            raise ValueError(
+                f"{other} and {file} have one name, and so have their answers: ask one by one, "
+                "each with an --output of its own"
+            )
 
 
 def _shapes(example: Arrays) -> list[tuple[int, ...]]:

@@ -56,8 +56,9 @@ class LatentLayer:
         parts = (attn.q, attn.k, attn.v)
         self.heads, self.widths = attn.heads, [part.outputs for part in parts]
         norms, mlp = (layer.ln, layer.mlp_ln), layer.mlp
+        exact = exact_dtype(attn.compute_dtype)
         gamma, beta, mlp_gamma, mlp_beta = (
-            tf.convert_to_tensor(weight) for norm in norms for weight in (norm.gamma, norm.beta)
+            tf.cast(weight, exact) for norm in norms for weight in (norm.gamma, norm.beta)
         )
         joined = tf.concat([part.kernel for part in parts], 1)
         joined_bias = tf.concat([part.bias for part in parts], 0)

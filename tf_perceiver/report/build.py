@@ -45,19 +45,27 @@ def write_report(
       ValueError: if `eval_batches` holds no example.
     """
     # Here, not above: matplotlib takes a second, and training imports this module at its start.
-    from tf_perceiver.report import classification, mortality, page, sections, survival
+    from tf_perceiver.report import (
+        audioset,
+        classification,
+        flow,
+        masked_lm,
+        mortality,
+        page,
+        sections,
+        sentences,
+        survival,
+    )
 
     tasks = {
+        "audioset": audioset.parts,
         "classification": classification.parts,
-        "mortality": mortality.parts,
-        "survival": survival.parts,
-    from tf_perceiver.report import classification, masked_lm, page, sections, sentences
-
-    tasks = {
-        "classification": classification.parts,
+        "flow": flow.parts,
         "masked_lm": masked_lm.parts,
+        "mortality": mortality.parts,
         "sentences": sentences.parts,
         "similarity": sentences.scored_parts,
+        "survival": survival.parts,
     }
     run = Run(model, task, config, info, read_rows(metrics_file), step)
     headlines, parts = tasks[config["task"]["name"]](run, eval_batches)

@@ -20,16 +20,26 @@ if TYPE_CHECKING:
 # By modality what a client sends: the record's field that it stands for -> the signature's input. A
 # name that ends in `_bytes` makes TensorFlow Serving's REST interface accept {"b64": ...}.
 INPUTS: dict[str, dict[str, tf.TensorSpec]] = {
+    # Samples in [-1, 1], at the records' rate.
     "audio": {"audio": tf.TensorSpec([None, None], tf.float32, name="waveform")},
+    "audio_video": {
+        "frames": tf.TensorSpec([None, None], tf.string, name="frames_bytes"),
+        "audio": tf.TensorSpec([None, None], tf.float32, name="waveform"),
+    },
+    "flow": {"frames": tf.TensorSpec([None, 2], tf.string, name="frames_bytes")},
     "image": {"image": tf.TensorSpec([None], tf.string, name="image_bytes")},
+    # The values of all groups of genes, NaN where one is missing.
     "omics": {"omics": tf.TensorSpec([None, None], tf.float32, name="omics")},
     "points": {"points": tf.TensorSpec([None, None, 3], tf.float32, name="points")},
+    # A negative variable is padding.
     "series": {
         "hour": tf.TensorSpec([None, None], tf.float32, name="hour"),
         "variable": tf.TensorSpec([None, None], tf.int64, name="variable"),
         "value": tf.TensorSpec([None, None], tf.float32, name="value"),
     },
     "text": {"text": tf.TensorSpec([None], tf.string, name="text_bytes")},
+    # JPEGs at the records' frames a second.
+    "video": {"frames": tf.TensorSpec([None, None], tf.string, name="frames_bytes")},
 }
 
 # Registered in TensorFlow itself, yet they call back into the Python process that built the graph.
@@ -70,15 +80,10 @@ def serving_function(
 ) -> tf.types.experimental.GenericFunction:
     """Raw examples in, the task's answers out.
 
-    The function takes the `INPUTS` of the modality: any number B of examples, 0 included, all of one
-    size. It gives what the task answers: one with labels `probabilities`, float32 [B, classes],
+    The function takes the `INPUTS` of the modality: any number B of examples, 0 included, all of
+    one size. It gives what the task answers: one with labels `probabilities`, float32 [B, classes],
     `label`, string [B], the name of the most probable class, and `score`, float32 [B], its
     probability; see the `answers` of the others in `tf_perceiver.tasks`.
-    The function takes the `INPUTS` of the modality, such as `image_bytes`, string [B], for images,
-    `points`, float32 [B, n, 3], for points, `waveform`, float32 [B, n] in [-1, 1] at the records'
-    sample rate, for sound, and `text_bytes`, string [B], for text: any B, 0 included, and any
-    n >= 1. A task with labels answers with `probabilities`, float32 [B, classes], `label`, string
-    [B], the name of the most probable class, and `score`, float32 [B], its probability.
 
     Args:
       model: called as `model(inputs, training=False)`.

@@ -5,23 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from tf_perceiver.tasks.audioset import AudioSet
 from tf_perceiver.tasks.classification import Classification
-from tf_perceiver.tasks.mortality import Mortality
-from tf_perceiver.tasks.survival import Survival
+from tf_perceiver.tasks.flow import Flow
 from tf_perceiver.tasks.masked_lm import MaskedLM
+from tf_perceiver.tasks.mortality import Mortality
 from tf_perceiver.tasks.sentences import Sentences, Similarity
+from tf_perceiver.tasks.survival import Survival
 from tf_perceiver.tasks.task import Task
 
 if TYPE_CHECKING:
     from pipelines.records import DatasetInfo
 
 TASKS: dict[str, type[Task]] = {
+    "audioset": AudioSet,
     "classification": Classification,
-    "mortality": Mortality,
-    "survival": Survival,
+    "flow": Flow,
     "masked_lm": MaskedLM,
+    "mortality": Mortality,
     "sentences": Sentences,
     "similarity": Similarity,
+    "survival": Survival,
 }
 
 
