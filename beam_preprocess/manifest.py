@@ -40,6 +40,8 @@ class Item:
       label: class name; "" in a dataset where an item doesn't have one label.
       split: split name; None until assigned.
       index: position in a pack; None for a file of its own.
+      group: items of one name go to one split where splits are drawn, such as the pictures of one
+        scene; "" for an item on its own.
     """
 
     key: str
@@ -47,6 +49,7 @@ class Item:
     label: str = ""
     split: str | None = None
     index: int | None = None
+    group: str = ""
 
 
 @dataclasses.dataclass
@@ -307,13 +310,14 @@ def _draw_splits(items: Sequence[Item], fractions: dict[str, float]) -> list[Ite
     first: dict[str, tuple[float, str]] = {}
     splits = {}
     for item in items:
+        unit = item.group or item.key
         # Another hash than the shards' rank, or the splits would be cut out of that order.
-        draw = int.from_bytes(_hash("split:" + item.key)[:8], "big") / 2**64
-        splits[item.key] = names[bisect.bisect_right(bounds, draw)]
-        first[item.label] = min(first.get(item.label, (draw, item.key)), (draw, item.key))
-    for _, key in first.values():
-        splits[key] = "train"
-    return [dataclasses.replace(item, split=splits[item.key]) for item in items]
+        draw = int.from_bytes(_hash("split:" + unit)[:8], "big") / 2**64
+        splits[unit] = names[bisect.bisect_right(bounds, draw)]
+        first[item.label] = min(first.get(item.label, (draw, unit)), (draw, unit))
+    for _, unit in first.values():
+        splits[unit] = "train"
+    return [dataclasses.replace(item, split=splits[item.group or item.key]) for item in items]
 
 
 def _walk(folder: str, ancestors: set[str]) -> Iterator[str]:
