@@ -12,10 +12,15 @@ from typing import Any
 
 import tensorflow as tf
 
-from pipelines import audio, image, mixing, points, targets
+from pipelines import audio, flow, image, mixing, points, targets
 from pipelines.records import DatasetInfo, Feature
 
-MODALITIES: dict[str, ModuleType] = {"audio": audio, "image": image, "points": points}
+MODALITIES: dict[str, ModuleType] = {
+    "audio": audio,
+    "flow": flow,
+    "image": image,
+    "points": points,
+}
 """`config.data.modality` -> the module that prepares it. A module has
 
 - `FEATURES`: the record's fields that it reads;

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tf_perceiver.tasks.classification import Classification
+from tf_perceiver.tasks.flow import Flow
 from tf_perceiver.tasks.task import Task
 
 if TYPE_CHECKING:
     from pipelines.records import DatasetInfo
 
-TASKS: dict[str, type[Task]] = {"classification": Classification}
+TASKS: dict[str, type[Task]] = {"classification": Classification, "flow": Flow}
 
 
 def build(config: Mapping, info: DatasetInfo) -> Task:
