@@ -1,7 +1,8 @@
 """Predicts from raw files: ``python -m tf_perceiver.predict --model=DIR FILE...``.
 
 Prints ``file: label score`` for every file, in the order given. A file that can't be read gets a
-line on standard error, the others are answered all the same, and the exit code is 2.
+line on standard error, the others are answered all the same, and the exit code is 2. A model of
+optical flow takes pairs of files, first and second frame, and writes each flow into --output.
 """
 
 # ruff: noqa: I001
@@ -19,21 +20,35 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from absl import flags
+from PIL import Image
 
-from pipelines.readers import Rejected, audio, image, points
+from pipelines.readers import Rejected, audio, flow, image, points
+from tf_perceiver.report import flow_pictures
 
 MODEL = flags.DEFINE_string("model", None, "A version of an export, or the folder of versions.")
 TOP_K = flags.DEFINE_integer("top_k", 1, "How many classes to print, the most probable first.", 1)
 JSON = flags.DEFINE_bool("json", False, "Whether to print one JSON object a file.")
+OUTPUT = flags.DEFINE_string("output", ".", "Folder for answers that are files: a pair's flow.")
 
 BATCH_SIZE = 32
+PAIR = 2  # Files of an example of optical flow; these are answered one by one, whole frames each.
 # Meshes are sampled and clouds are limited to this many points; the model's own graph then takes
 # as many as it was trained on.
 MAX_POINTS = 10_000
 SEED = 0
 
-SUFFIXES = {"audio": audio.SUFFIXES, "image": image.SUFFIXES, "points": points.SUFFIXES}
-KINDS = {"audio": "a sound", "image": "an image", "points": "a point cloud"}
+SUFFIXES = {
+    "audio": audio.SUFFIXES,
+    "flow": image.SUFFIXES,
+    "image": image.SUFFIXES,
+    "points": points.SUFFIXES,
+}
+KINDS = {
+    "audio": "a sound",
+    "flow": "two frames",
+    "image": "an image",
+    "points": "a point cloud",
+}
 
 Arrays = dict[str, np.ndarray]
 
@@ -44,7 +59,7 @@ class Model:
 
     Attributes:
       serve: the signature `serving_default`.
-      modality: "audio", "image" or "points".
+      modality: "audio", "flow", "image" or "points".
       task: name of the task, which says how an answer is told.
       labels: class names in the order of the probabilities.
       properties: what every raw example must have, such as {"sample_rate": 16000}.
@@ -66,7 +81,8 @@ class Model:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What came of one file: what the model `said` of it, or an `error` in one line."""
+    """What came of one file, or of one pair by its first: what the model `said` of it, or an
+    `error` in one line."""
 
     file: str
     said: Arrays = dataclasses.field(default_factory=dict)
@@ -80,6 +96,8 @@ def main(argv: list[str]) -> int:
     if len(argv) < 2:
         raise ValueError("no files to predict from; name them after the flags")
     model = load(Path(MODEL.value))
+    if model.modality == "flow":
+        check_pairs(argv[1:])
     failed = False
     for answer in answers(model, argv[1:]):
         if answer.error:
@@ -137,46 +155,76 @@ def load(directory: Path) -> Model:
 def answers(model: Model, files: Iterable[str]) -> Iterator[Answer]:
     """Answers files in their order, neighbours of one shape together."""
     waiting: list[tuple[str, Arrays]] = []
-    for file in files:
+    files = list(files)
+    count, most = (PAIR, 1) if model.modality == "flow" else (1, BATCH_SIZE)
+    for first in range(0, len(files), count):
+        file = files[first]
         try:
-            example = read(file, model)
+            example = read(files[first : first + count], model)
         except ValueError as error:
             yield from _answer(model, waiting)
             waiting = []
             yield Answer(file, error=str(error))
             continue
-        if waiting and (len(waiting) == BATCH_SIZE or _shapes(waiting[0][1]) != _shapes(example)):
+        if waiting and (len(waiting) == most or _shapes(waiting[0][1]) != _shapes(example)):
             yield from _answer(model, waiting)
             waiting = []
         waiting.append((file, example))
     yield from _answer(model, waiting)
 
 
-def read(file: str, model: Model) -> Arrays:
-    """Reads and checks one raw file.
+def read(files: list[str], model: Model) -> Arrays:
+    """Reads and checks the raw files of one example.
 
     Args:
-      file: its path.
+      files: their paths: one, or of optical flow two.
       model: that it is for.
 
     Returns:
       The signature's inputs by name, without the batch's axis.
 
     Raises:
-      ValueError: it can't be read, or is of another modality; one line that names it.
+      ValueError: one can't be read, or is of another modality; one line that names it.
     """
-    suffix = Path(file).suffix.lower()
-    for other, suffixes in SUFFIXES.items():
-        if suffix in suffixes - SUFFIXES[model.modality]:
-            raise ValueError(f"{file} is {KINDS[other]}, the model takes {KINDS[model.modality]}")
+    contents = []
+    for file in files:
+        suffix = Path(file).suffix.lower()
+        for other, suffixes in SUFFIXES.items():
+            if suffix in suffixes - SUFFIXES[model.modality]:
+                raise ValueError(
+                    f"{file} is {KINDS[other]}, the model takes {KINDS[model.modality]}"
+                )
+        try:
+            contents.append(Path(file).read_bytes())
+        except OSError as error:
+            raise ValueError(f"{file} can't be read: {error.strerror}") from error
     try:
-        content = Path(file).read_bytes()
-    except OSError as error:
-        raise ValueError(f"{file} can't be read: {error.strerror}") from error
-    try:
-        return READERS[model.modality](content, file, model.properties)
+        if model.modality == "flow":
+            frames, _ = flow.check_frames(contents, files)
+            return {"frames_bytes": np.array(frames, object)}
+        return READERS[model.modality](contents[0], files[0], model.properties)
     except Rejected as error:
         raise ValueError(error.detail) from error
+
+
+def check_pairs(files: list[str]) -> None:
+    """Checks that files can be pairs of frames whose answers get names of their own.
+
+    Raises:
+      ValueError: an odd number, or two first frames of one name.
+    """
+    if len(files) % PAIR:
+        raise ValueError(
+            f"{len(files)} files are no pairs: name first and second frame of each, in this order"
+        )
+    stems: dict[str, str] = {}
+    for file in files[::PAIR]:
+        other = stems.setdefault(Path(file).stem, file)
+        if other != file:
+            raise ValueError(
+                f"{other} and {file} have one name, and so have their answers: ask one by one, "
+                "each with an --output of its own"
+            )
 
 
 def read_sound(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
@@ -214,8 +262,26 @@ def describe_label(answer: Answer, model: Model, top_k: int, as_json: bool) -> s
     return json.dumps(row, ensure_ascii=False)
 
 
+def describe_flow(answer: Answer, model: Model, top_k: int, as_json: bool) -> str:
+    """Writes NAME_flow.flo and its picture NAME_flow.png into --output; a line says how far."""
+    del model, top_k
+    found = answer.said["flow"]
+    folder = Path(OUTPUT.value)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{Path(answer.file).stem}_flow.flo"
+    file.write_bytes(flow.encode_flo(found))
+    picture = file.with_suffix(".png")
+    Image.fromarray(flow_pictures.colours(found)).save(picture)
+    lengths = np.linalg.norm(found, axis=-1)
+    mean, largest = float(lengths.mean()), float(lengths.max())
+    if as_json:
+        row = {"file": answer.file, "flow": str(file), "picture": str(picture)}
+        return json.dumps(row | {"mean": mean, "largest": largest}, ensure_ascii=False)
+    return f"{answer.file}: moves {mean:.2f} px, {largest:.2f} at most; {file}, {picture}"
+
+
 # By task, what is printed of an answer.
-DESCRIBE = {"classification": describe_label}
+DESCRIBE = {"classification": describe_label, "flow": describe_flow}
 
 
 def _shapes(example: Arrays) -> list[tuple[int, ...]]:

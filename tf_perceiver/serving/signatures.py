@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # name that ends in `_bytes` makes TensorFlow Serving's REST interface accept {"b64": ...}.
 INPUTS: dict[str, dict[str, tf.TensorSpec]] = {
     "audio": {"audio": tf.TensorSpec([None, None], tf.float32, name="waveform")},
+    "flow": {"frames": tf.TensorSpec([None, 2], tf.string, name="frames_bytes")},
     "image": {"image": tf.TensorSpec([None], tf.string, name="image_bytes")},
     "points": {"points": tf.TensorSpec([None, None, 3], tf.float32, name="points")},
 }
@@ -67,7 +68,8 @@ def serving_function(
     `points`, float32 [B, n, 3], for points, and `waveform`, float32 [B, n] in [-1, 1] at the
     records' sample rate, for sound: any B, 0 included, and any n >= 1. A task with labels answers
     with `probabilities`, float32 [B, classes], `label`, string [B], the name of the most probable
-    class, and `score`, float32 [B], its probability.
+    class, and `score`, float32 [B], its probability. Pairs of frames are `frames_bytes`, string
+    [B, 2], B >= 1, all of one size; the answer is `flow`, float32 [B, H, W, 2].
 
     Args:
       model: called as `model(inputs, training=False)`.
