@@ -76,7 +76,7 @@ def answers(run: Run, examples: list[Example]) -> Section:
     text = (
         f"Pairs of {run.split}, evenly spread over it. A colour's hue says where a pixel moves, "
         "its saturation how far; the true and the found flow of a pair have one scale, whose full "
-        "colour is the longest true motion. Black: not known."
+        "colour is the longest true motion, or one pixel. Black: not known."
     )
     caption = "Errors run from 0 (dark) to the pair's own largest (bright)."
     drawn = [

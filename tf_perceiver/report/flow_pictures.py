@@ -86,12 +86,13 @@ def draw(examples: Sequence[Example]) -> Figure:
     total = figure.get_size_inches()[1]
     for number, example in enumerate(examples):
         largest = float(np.linalg.norm(example.true[example.valid], axis=-1).max(initial=0))
+        scale = max(largest, 1.0)  # Or nothing that moves would make noise look like much.
         error = example.error
         shown = (
             np.clip(example.frames[0], 0, 1),
             np.clip(example.frames[1], 0, 1),
-            colours(example.true, example.valid, largest),
-            colours(example.found, largest=largest),
+            colours(example.true, example.valid, scale),
+            colours(example.found, largest=scale),
             error,
         )
         notes = (
