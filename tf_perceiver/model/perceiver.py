@@ -111,9 +111,7 @@ def build_decoder(
     raise ValueError(f"model.decoder.kind={kind!r} is none of {', '.join(DECODERS)}")
 
 
-def build(
-    config: Mapping, outputs: int, kind: type[Perceiver] = Perceiver, **further
-) -> Perceiver:
+def build(config: Mapping, outputs: int, kind: type[Perceiver] = Perceiver, **further) -> Perceiver:
     """Builds the model of ``config.model``: {"inputs", "trunk" and, if it has one, "decoder"}.
 
     Args:
