@@ -43,6 +43,8 @@ class Item:
       index: position in a pack; None for a file of its own.
       group: items of one group, such as the pieces of a text, are drawn into the same split; None:
         it is a group of its own.
+      group: items of one name go to one split where splits are drawn, such as the pictures of one
+        scene; "" for an item on its own.
     """
 
     key: str
@@ -51,6 +53,7 @@ class Item:
     split: str | None = None
     index: int | None = None
     group: str | None = None
+    group: str = ""
 
 
 @dataclasses.dataclass
@@ -321,6 +324,13 @@ def _draw_splits(items: Sequence[Item], fractions: dict[str, float]) -> list[Ite
         first[item.label] = min(first.get(item.label, (draw, group)), (draw, group))
     for _, group in first.values():
         splits[group] = "train"
+        unit = item.group or item.key
+        # Another hash than the shards' rank, or the splits would be cut out of that order.
+        draw = int.from_bytes(_hash("split:" + unit)[:8], "big") / 2**64
+        splits[unit] = names[bisect.bisect_right(bounds, draw)]
+        first[item.label] = min(first.get(item.label, (draw, unit)), (draw, unit))
+    for _, unit in first.values():
+        splits[unit] = "train"
     return [dataclasses.replace(item, split=splits[item.group or item.key]) for item in items]
 
 

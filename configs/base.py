@@ -282,6 +282,44 @@ def texts(
             "modality": "text",
             "target": "none" if mask_share else "label",
             "text": {"length": length, "mask_share": mask_share, "sentences": sentences},
+def frame_pairs(
+    size: tuple[int, int], eval_size: tuple[int, int], batch_size: int, **flow: Any
+) -> ConfigDict:
+    """``config.data`` for optical flow, with RAFT's augmentation unless `flow` says otherwise.
+
+    Args:
+      size: (height, width) of the window that is trained on, and of a tile in evaluation.
+      eval_size: of the frames in evaluation, which are padded or cut to it.
+      batch_size: global, in training; evaluation takes as many.
+      flow: further fields of ``data.flow``.
+    """
+    fields = {
+        "crop": "random",
+        "scale": (0.8, 1.6),  # As drawn, before it is raised where the frames are too small.
+        "stretch": 0.2,  # Of one side against the other, in octaves.
+        "rotate_degrees": 0.0,
+        "flip": 0.5,
+        "flip_vertical": 0.1,
+        "brightness": 0.4,
+        "contrast": 0.4,
+        "saturation": 0.4,
+        "hue": 0.16,  # Turns.
+        "asymmetric": 0.2,  # Share of pairs whose frames are coloured differently.
+        "erase": 0.5,  # Share of pairs whose second frame loses a rectangle, or two.
+        "erase_size": (50, 100),  # Pixels.
+    }
+    unknown = set(flow) - set(fields)
+    if unknown:
+        raise ValueError(f"data.flow has no field {sorted(unknown)}; it has {sorted(fields)}")
+    return ConfigDict(
+        {
+            **_splits(batch_size),
+            "modality": "flow",
+            "target": "none",  # The flow moves with the frames.
+            "flow": {"size": size, "eval_size": eval_size, **fields, **flow},
+            "eval_split": "val",
+            "eval_batch_size": batch_size,
+            "shuffle_buffer": 256,  # Of some megabytes each.
         }
     )
 

@@ -25,6 +25,7 @@ from pipelines import (
     text,
     video,
 )
+from pipelines import audio, flow, image, mixing, points, targets
 from pipelines.records import DatasetInfo, Feature
 
 MODALITIES: dict[str, ModuleType] = {
@@ -37,6 +38,9 @@ MODALITIES: dict[str, ModuleType] = {
     "series": series,
     "text": text,
     "video": video,
+    "flow": flow,
+    "image": image,
+    "points": points,
 }
 """`config.data.modality` -> the module that prepares it. A module has
 

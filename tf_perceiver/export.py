@@ -141,8 +141,9 @@ def write(
             f"the model can't be served: TensorFlow itself has no operation {', '.join(custom)}; "
             "keep tensorflow-addons and tensorflow-io out of the model and of prepare_eval"
         )
-    # A request of one, and one of as many as have the first one's shapes.
-    alike = [one for one in examples if _shapes(one) == _shapes(examples[0])]
+    # A request of one, and one of as many as have the first one's shapes, decoded ones too.
+    shapes = [_shapes(one) + _prepared_shapes(one, trained) for one in examples]
+    alike = [one for one, its in zip(examples, shapes, strict=True) if its == shapes[0]]
     warmup.write(directory, [_stacked(alike[:1]), _stacked(alike)])
 
 
@@ -158,14 +159,11 @@ def compare(
     Raises:
       ValueError: if it exceeds `TOLERANCE`.
     """
-    data = trained.config.data
     served = tf.saved_model.load(str(directory)).signatures["serving_default"]
-    inputs, preparing = signatures.INPUTS[data.modality], preparation.of(trained.info, data)
     largest = 0.0
     for example in examples:
         raw = {name: tf.constant(_tensor(value)) for name, value in example.items()}
-        fields = preparing.inputs({field: raw[spec.name] for field, spec in inputs.items()})
-        batch = {name: field[None] for name, field in fields.items()}
+        batch = {name: field[None] for name, field in _prepared(raw, trained).items()}
         expected = trained.task.answers(trained.model(batch, training=False))
         answered = served(**{name: value[None] for name, value in raw.items()})
         for name, value in expected.items():
@@ -180,6 +178,21 @@ def compare(
             f"more than {TOLERANCE:.0e}; nothing was exported"
         )
     return largest
+
+
+def _prepared(raw: Mapping[str, tf.Tensor], trained: checkpoint.Restored) -> dict[str, tf.Tensor]:
+    """What the model gets of a raw example."""
+    data = trained.config.data
+    inputs = signatures.INPUTS[data.modality].items()
+    fields = {field: raw[spec.name] for field, spec in inputs}
+    return preparation.of(trained.info, data).inputs(fields)
+
+
+def _prepared_shapes(
+    example: dict[str, np.ndarray], trained: checkpoint.Restored
+) -> list[tuple[int, ...]]:
+    raw = {name: tf.constant(_tensor(value)) for name, value in example.items()}
+    return [tuple(value.shape) for value in _prepared(raw, trained).values()]
 
 
 def _tensor(value: np.ndarray) -> Any:
@@ -224,6 +237,18 @@ def usage(version: Path, modality: str) -> str:
         "series": ('{"hour": [0.1, ...], "variable": [23, ...], "value": [73.0, ...]}', "FILE.csv"),
         "text": (image.replace("png", "txt"), "FILE.txt"),
         "video": (frames, "FILE.mp4"),
+    }[modality]
+    instance = {
+        "audio": "[0.01, -0.02, ...]",
+        "flow": """[{"b64": "'$(base64 -w0 FIRST.png)'"}, {"b64": "'$(base64 -w0 SECOND.png)'"}]""",
+        "image": """{"b64": "'$(base64 -w0 FILE.png)'"}""",
+        "points": "[[0.1, 0.2, 0.3], ...]",
+    }[modality]
+    file = {
+        "audio": "FILE.wav",
+        "flow": "FIRST.png SECOND.png",
+        "image": "FILE.png",
+        "points": "FILE.off",
     }[modality]
     return "\n".join(
         [

@@ -6,6 +6,7 @@ from beam_preprocess.datasets import (
     cifar_binary,
     digits,
     esc50,
+    flyingchairs,
     fsdd,
     glue,
     image_folder,
@@ -16,6 +17,12 @@ from beam_preprocess.datasets import (
     speech_commands,
     tcga_brca,
     text_files,
+    kitti2015,
+    modelnet40,
+    sintel,
+    sound_folder,
+    speech_commands,
+    synthetic_flow,
 )
 from beam_preprocess.datasets.dataset import Dataset
 
@@ -23,6 +30,7 @@ DATASETS: dict[str, Dataset] = {
     "cifar_binary": cifar_binary.DATASET,
     "digits": digits.DATASET,
     "esc50": esc50.DATASET,
+    "flyingchairs": flyingchairs.DATASET,
     "fsdd": fsdd.DATASET,
     "glue": glue.DATASET,
     "glue_stsb": glue.STSB,
@@ -34,4 +42,10 @@ DATASETS: dict[str, Dataset] = {
     "speech_commands": speech_commands.DATASET,
     "tcga_brca": tcga_brca.DATASET,
     "text_files": text_files.DATASET,
+    "kitti2015": kitti2015.DATASET,
+    "modelnet40": modelnet40.DATASET,
+    "sintel": sintel.DATASET,
+    "sound_folder": sound_folder.DATASET,
+    "speech_commands": speech_commands.DATASET,
+    "synthetic_flow": synthetic_flow.DATASET,
 }

@@ -40,6 +40,11 @@ class ReadOptions:
         2048, "points sampled from a mesh, and upper limit for a cloud", MIN_POINTS
     )
     sample_rate: int = _option(48_000, "Hz that sound is resampled to", *RATES)
+    pairs: int = _option(1, "pairs of frames made of a photograph", 1)
+    max_side: int = _option(
+        512, "pixels that a photograph's long side is reduced to; frames are its inner part", 48
+    )
+    motion: int = _option(16, "pixels that things move at most, about", 1, 500)
     test_fold: int = _option(5, "fold that is the test split; the others are training", 1)
     piece_bytes: int = _option(
         2048, "longest piece that a text is cut into, between words", MIN_PIECE

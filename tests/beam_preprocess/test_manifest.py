@@ -104,6 +104,19 @@ def test_splits_by_hash_come_near_their_fractions_and_stay():
     assert {i.key: i.split for i in drawn}.items() <= {i.key: i.split for i in more}.items()
 
 
+def test_a_group_stays_together():
+    given_items = [
+        Item(f"{scene}/{n}", f"{scene}/{n}", group=str(scene)) for scene in range(300) for n in "ab"
+    ]
+    drawn = manifest.assign_splits(given_items, "train:0.7,test:0.3", "IN")
+    assert all(a.split == b.split for a, b in zip(drawn[::2], drawn[1::2], strict=True))
+    assert 150 < sum(item.split == "train" for item in drawn[::2]) < 270
+    # A single scene is training, whatever its draw.
+    for scene in range(9):
+        alone = manifest.assign_splits(given_items[2 * scene :][:2], "train:1", "IN")
+        assert [item.split for item in alone] == ["train", "train"]
+
+
 @given(st.sets(st.text(min_size=1, max_size=8), max_size=30))
 def test_no_class_misses_training_however_small(names):
     large = [Item(f"large/{n}", f"large/{n}", "large") for n in range(20)]

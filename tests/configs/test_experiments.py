@@ -9,7 +9,7 @@ import pathlib
 import pytest
 import tensorflow as tf
 
-from benchmarks.batches import described
+from benchmarks.batches import described, modality_of
 from pipelines.preparation import MODALITIES
 from pipelines.readers.variables import LAYOUTS
 from tf_perceiver import tasks
@@ -38,6 +38,7 @@ def dataset(task):
         totals = {"events": [1.0] * 10, "censored": [0.0] * 10}
         info = dataclasses.replace(info, statistics={"train": {"totals": totals}})
     return info
+PAPER = {"esc50", "flow", "imagenet", "modelnet40"}
 
 
 def load(name, variant):
@@ -50,6 +51,7 @@ def test_every_experiment_has_its_variants():
     assert {"physionet2012", "mimic3_mortality"} <= set(NAMES)
     for name in NAMES:
         expected = {"tiny", "small"} | ({"paper"} if name in PAPER else set())
+        expected |= {"overfit"} if name == "flow" else set()
         assert {variant for n, variant in CASES if n == name} == expected
 
 
@@ -76,6 +78,9 @@ def test_everything_in_it_can_be_built(name, variant):
         logits = model({modality: tf.zeros((2, *module.shape(section)), dtype)})
         places = module.shape(section) if config.task.name == "masked_lm" else ()
         assert logits.shape == (2, *places, 262 if places else 10)
+        shape = module.shape(section)
+        outputs = model({modality_of(config.model.inputs): tf.zeros((2, *shape))})
+        assert outputs.shape == ((2, *shape[1:3], 2) if modality == "flow" else (2, 10))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -91,6 +96,9 @@ def test_the_paper_variants_have_the_papers_numbers():
     assert imagenet.train.epochs == 120
     assert [120 * b for b in imagenet.optimizer.boundaries] == pytest.approx([84, 102, 114])
     assert (imagenet.data.image.randaugment_layers, imagenet.data.image.size) == (4, (224, 224))
+    flow = load("flow", "paper")
+    assert (flow.optimizer.learning_rate, flow.optimizer.schedule) == (4e-4, "cosine")
+    assert (flow.data.batch_size, flow.data.flow.size, flow.train.epochs) == (512, (368, 496), 480)
     modelnet = load("modelnet40", "paper")
     assert (modelnet.optimizer.learning_rate, modelnet.optimizer.schedule) == (1e-3, "constant")
     assert (modelnet.data.batch_size, modelnet.data.points.num_points) == (512, 2048)

@@ -121,6 +121,57 @@ def exported_sounds(trained_sounds, fork_server, checkout, tmp_path_factory) -> 
     return _export(fork_server, checkout, trained_sounds, tmp_path_factory.mktemp("exported"))
 
 
+def frame(seed: int, moved: int = 0, height: int = 20, width: int = 30) -> bytes:
+    """PNG of noise that was moved to the right by so many pixels."""
+    from PIL import Image
+
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    encoded = io.BytesIO()
+    Image.fromarray(np.roll(pixels, moved, 1)).save(encoded, "PNG")
+    return encoded.getvalue()
+
+
+@pytest.fixture(scope="session")
+def trained_frames(fork_server, checkout, tmp_path_factory) -> Trained:
+    """`flow:tiny`, trained on noise that moves sideways; the pairs of its split have two sizes.
+
+    The files are those of a pair of the evaluation split, "first" and "second".
+    """
+    from pipelines.readers import flow
+
+    root = tmp_path_factory.mktemp("trained_frames")
+    examples, files = {"train": [], "val": []}, {}
+    for i in range(20):
+        size = (20, 30) if i % 3 else (26, 40)
+        split, moved = "val" if i % 4 == 1 else "train", i % 5
+        frames = [frame(i, 0, *size), frame(i, moved, *size)]
+        field = np.zeros((*size, 2), np.float32)
+        field[..., 0] = moved
+        valid = np.ones(size, bool)
+        valid[:, size[1] - moved :] = False
+        fields = flow.encode_record(frames, field, valid)
+        examples[split].append(fields | {"key": b"%d" % i})
+        if split == "val" and not files:
+            for name, content in zip(("first", "second"), frames, strict=True):
+                files[name] = root / f"{name}.png"
+                files[name].write_bytes(content)
+    features = {
+        "frames": Feature("bytes", (2,)),
+        "flow": Feature("bytes"),
+        "valid": Feature("bytes"),
+        "key": Feature("bytes"),
+    }
+    _write_dataset(root / "data", "pairs", features, (), examples)
+    _train(fork_server, checkout, "flow.py:tiny", root / "data", root / "workdir")
+    return Trained(root / "workdir", root / "data", files)
+
+
+@pytest.fixture(scope="session")
+def exported_frames(trained_frames, fork_server, checkout, tmp_path_factory) -> Exported:
+    """The export of `trained_frames`."""
+    return _export(fork_server, checkout, trained_frames, tmp_path_factory.mktemp("exported"))
+
+
 @pytest.fixture(scope="session")
 def trained_digits(fork_server, checkout, tmp_path_factory) -> Trained:
     """`digits:tiny`, trained on 400 of scikit-learn's digits."""

@@ -1,0 +1,97 @@
+"""Optical flow: where every pixel of a frame is in the next one.
+
+`paper` is Perceiver IO's published model, 41,057,134 parameters, with its optimizer and batch. The
+paper trains it on AutoFlow, 400,000 pairs, which must be brought into one of the layouts here.
+
+`small`: pairs that beam_preprocess makes of any photographs, 120 of ImageNet's here
+  python -m beam_preprocess.run --dataset=synthetic_flow --input=DIR --output=DIR
+    --splits=train:0.9,val:0.1 --pairs=40 --max_side=128 --motion=6
+  python -m tf_perceiver.train --config=configs/flow.py:small --data=DIR --workdir=DIR
+
+`overfit`: the middles, 128 x 192 pixels, of a handful of real pairs at their native scale, learned
+  by heart
+  python -m beam_preprocess.run --dataset=flyingchairs --input=DIR --output=DIR --splits=train:1
+  python -m tf_perceiver.train --config=configs/flow.py:overfit --data=DIR --workdir=DIR
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from configs import base
+from tf_perceiver import presets
+
+VARIANTS = ("small", "overfit", "tiny", "paper")
+UNCHANGED = {
+    "scale": (1.0, 1.0), "stretch": 0.0, "flip": 0.0, "flip_vertical": 0.0, "brightness": 0.0,
+    "contrast": 0.0, "saturation": 0.0, "hue": 0.0, "asymmetric": 0.0, "erase": 0.0,
+}  # fmt: skip
+
+
+def get_config(variant: str = "small") -> ConfigDict:
+    """The experiment; `tiny` takes seconds and learns little."""
+    match variant:
+        case "paper":
+            config = _config(variant, presets.io_flow(), presets.FLOW_SIZE)
+            config.data = base.frame_pairs(presets.FLOW_SIZE, presets.FLOW_SIZE, 512)
+            config.optimizer.learning_rate = 4e-4
+            config.optimizer.schedule = "cosine"
+            config.train.epochs = 480.0
+        case "tiny":
+            size = (16, 24)
+            model = _model(size, bands=4, latents=8, channels=16, self_attends=1, heads=2)
+            config = _config(variant, model, size, overlap=4)
+            config.data = base.frame_pairs(size, (24, 32), 4, erase_size=(4, 8))
+            base.pace(config, True, epochs=1.0)
+        case "small":
+            size = (64, 64)
+            model = _model(size, bands=16, latents=96, channels=192, self_attends=6, heads=4)
+            config = _config(variant, model, size)
+            # Not further apart than the frames: photographs of any proportions, 128 at the longer.
+            config.data = base.frame_pairs(
+                size, (116, 116), 16, scale=(0.9, 1.3), stretch=0.1, rotate_degrees=10.0,
+                flip_vertical=0.5, erase=0.0, asymmetric=0.0,
+            )  # fmt: skip
+            config.data.shuffle_buffer = 4096
+            config.optimizer.learning_rate = 2e-3
+            base.pace(config, False, epochs=20.0)
+            config.train.checkpoint_every = config.train.eval_every = 500
+        case "overfit":
+            size = (128, 192)
+            model = _model(size, bands=24, latents=128, channels=128, self_attends=3, heads=4)
+            config = _config(variant, model, size)
+            config.data = base.frame_pairs(size, size, 2, crop="centre", **UNCHANGED)
+            config.data.eval_split = "train"
+            config.optimizer.learning_rate = 4e-3
+            config.optimizer.weight_decay = 0.0
+            base.pace(config, False, epochs=1.0)
+            config.train.steps = 6000
+            config.train.checkpoint_every = config.train.eval_every = 500
+        case _:
+            raise base.unknown_variant(variant, VARIANTS)
+    return config
+
+
+def _config(
+    variant: str, model: dict[str, Any], tile: tuple[int, int], overlap: int = 20
+) -> ConfigDict:
+    config = base.classification(f"flow:{variant}", model)
+    config.task = ConfigDict({"name": "flow", "tile": tile, "overlap": overlap})
+    return config
+
+
+def _model(
+    size: tuple[int, int], *, bands: int, latents: int, channels: int, self_attends: int, heads: int
+) -> dict[str, Any]:
+    """The published model in small."""
+    model = presets.io_flow()
+    model["inputs"].update(project=32, positions={"bands": bands, "max_resolution": size})
+    model["trunk"].update(
+        num_latents=latents,
+        latent_channels=channels,
+        self_attends_per_block=self_attends,
+        self_heads=heads,
+    )
+    return model
