@@ -41,10 +41,8 @@ class Item:
       label: class name; "" in a dataset where an item doesn't have one label.
       split: split name; None until assigned.
       index: position in a pack; None for a file of its own.
-      group: items of one group, such as the pieces of a text, are drawn into the same split; None:
-        it is a group of its own.
-      group: items of one name go to one split where splits are drawn, such as the pictures of one
-        scene; "" for an item on its own.
+      group: items of one name, such as the pieces of a text or the pictures of a scene, are drawn
+        into the same split; "" for an item on its own.
     """
 
     key: str
@@ -52,7 +50,6 @@ class Item:
     label: str = ""
     split: str | None = None
     index: int | None = None
-    group: str | None = None
     group: str = ""
 
 
@@ -324,13 +321,6 @@ def _draw_splits(items: Sequence[Item], fractions: dict[str, float]) -> list[Ite
         first[item.label] = min(first.get(item.label, (draw, group)), (draw, group))
     for _, group in first.values():
         splits[group] = "train"
-        unit = item.group or item.key
-        # Another hash than the shards' rank, or the splits would be cut out of that order.
-        draw = int.from_bytes(_hash("split:" + unit)[:8], "big") / 2**64
-        splits[unit] = names[bisect.bisect_right(bounds, draw)]
-        first[item.label] = min(first.get(item.label, (draw, unit)), (draw, unit))
-    for _, unit in first.values():
-        splits[unit] = "train"
     return [dataclasses.replace(item, split=splits[item.group or item.key]) for item in items]
 
 

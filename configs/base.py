@@ -282,6 +282,10 @@ def texts(
             "modality": "text",
             "target": "none" if mask_share else "label",
             "text": {"length": length, "mask_share": mask_share, "sentences": sentences},
+        }
+    )
+
+
 def frame_pairs(
     size: tuple[int, int], eval_size: tuple[int, int], batch_size: int, **flow: Any
 ) -> ConfigDict:

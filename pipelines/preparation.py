@@ -25,7 +25,6 @@ from pipelines import (
     text,
     video,
 )
-from pipelines import audio, flow, image, mixing, points, targets
 from pipelines.records import DatasetInfo, Feature
 
 MODALITIES: dict[str, ModuleType] = {
@@ -38,9 +37,6 @@ MODALITIES: dict[str, ModuleType] = {
     "series": series,
     "text": text,
     "video": video,
-    "flow": flow,
-    "image": image,
-    "points": points,
 }
 """`config.data.modality` -> the module that prepares it. A module has
 

@@ -238,18 +238,6 @@ def usage(version: Path, modality: str) -> str:
         "text": (image.replace("png", "txt"), "FILE.txt"),
         "video": (frames, "FILE.mp4"),
     }[modality]
-    instance = {
-        "audio": "[0.01, -0.02, ...]",
-        "flow": """[{"b64": "'$(base64 -w0 FIRST.png)'"}, {"b64": "'$(base64 -w0 SECOND.png)'"}]""",
-        "image": """{"b64": "'$(base64 -w0 FILE.png)'"}""",
-        "points": "[[0.1, 0.2, 0.3], ...]",
-    }[modality]
-    file = {
-        "audio": "FILE.wav",
-        "flow": "FIRST.png SECOND.png",
-        "image": "FILE.png",
-        "points": "FILE.off",
-    }[modality]
     return "\n".join(
         [
             "Ask it here:",

@@ -20,42 +20,18 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from absl import flags
-from PIL import Image
 
 from tf_perceiver.report.answer_lines import LINES, Answer, Wanted
 from tf_perceiver.serving import raw_files
 from tf_perceiver.serving.raw_files import RAW_KINDS, Arrays
-from pipelines.readers import Rejected, audio, flow, image, points
-from tf_perceiver.report import flow_pictures
 
 MODEL = flags.DEFINE_string("model", None, "A version of an export, or the folder of versions.")
 TOP_K = flags.DEFINE_integer("top_k", 1, "How many classes to print, the most probable first.", 1)
 JSON = flags.DEFINE_bool("json", False, "Whether to print one JSON object a file.")
-OUTPUT = flags.DEFINE_string("output", ".", "Folder for answers that are files: a pair's flow.")
 
 OUTPUT = flags.DEFINE_string("output", ".", "Folder for answers that are files: a pair's flow.")
 
 BATCH_SIZE = 32
-PAIR = 2  # Files of an example of optical flow; these are answered one by one, whole frames each.
-# Meshes are sampled and clouds are limited to this many points; the model's own graph then takes
-# as many as it was trained on.
-MAX_POINTS = 10_000
-SEED = 0
-
-SUFFIXES = {
-    "audio": audio.SUFFIXES,
-    "flow": image.SUFFIXES,
-    "image": image.SUFFIXES,
-    "points": points.SUFFIXES,
-}
-KINDS = {
-    "audio": "a sound",
-    "flow": "two frames",
-    "image": "an image",
-    "points": "a point cloud",
-}
-
-Arrays = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +41,6 @@ class Model:
     Attributes:
       serve: the signature `serving_default`.
       modality: of `RAW_KINDS`.
-      modality: "audio", "flow", "image" or "points".
       task: name of the task, which says how an answer is told.
       labels: class names in the order of the probabilities.
       properties: what every raw example must have, such as {"sample_rate": 16000}.
@@ -85,16 +60,6 @@ class Model:
         return [{name: array[i] for name, array in arrays.items()} for i in range(len(examples))]
 
 
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    """What came of one file, or of one pair by its first: what the model `said` of it, or an
-    `error` in one line."""
-
-    file: str
-    said: Arrays = dataclasses.field(default_factory=dict)
-    error: str = ""
-
-
 def main(argv: list[str]) -> int:
     """Prints an answer for every file; returns the exit code."""
     if MODEL.value is None:
@@ -105,8 +70,6 @@ def main(argv: list[str]) -> int:
     if RAW_KINDS[model.modality].files > 1:
         check_groups(argv[1:], RAW_KINDS[model.modality].files)
     wanted = Wanted(model.labels, TOP_K.value, JSON.value, Path(OUTPUT.value))
-    if model.modality == "flow":
-        check_pairs(argv[1:])
     failed = False
     for answer in answers(model, argv[1:]):
         if answer.error:
@@ -172,12 +135,6 @@ def answers(model: Model, files: Sequence[str]) -> Iterator[Answer]:
             example = raw_files.read(
                 files[first : first + count], model.modality, model.properties
             )
-    files = list(files)
-    count, most = (PAIR, 1) if model.modality == "flow" else (1, BATCH_SIZE)
-    for first in range(0, len(files), count):
-        file = files[first]
-        try:
-            example = read(files[first : first + count], model)
         except ValueError as error:
             yield from _answer(model, waiting)
             waiting = []
@@ -197,116 +154,17 @@ def check_groups(files: Sequence[str], count: int) -> None:
       ValueError: a number that can't be divided, or two first files of one name.
     """
     if len(files) % count:
-def read(files: list[str], model: Model) -> Arrays:
-    """Reads and checks the raw files of one example.
-
-    Args:
-      files: their paths: one, or of optical flow two.
-      model: that it is for.
-
-    Returns:
-      The signature's inputs by name, without the batch's axis.
-
-    Raises:
-      ValueError: one can't be read, or is of another modality; one line that names it.
-    """
-    contents = []
-    for file in files:
-        suffix = Path(file).suffix.lower()
-        for other, suffixes in SUFFIXES.items():
-            if suffix in suffixes - SUFFIXES[model.modality]:
-                raise ValueError(
-                    f"{file} is {KINDS[other]}, the model takes {KINDS[model.modality]}"
-                )
-        try:
-            contents.append(Path(file).read_bytes())
-        except OSError as error:
-            raise ValueError(f"{file} can't be read: {error.strerror}") from error
-    try:
-        if model.modality == "flow":
-            frames, _ = flow.check_frames(contents, files)
-            return {"frames_bytes": np.array(frames, object)}
-        return READERS[model.modality](contents[0], files[0], model.properties)
-    except Rejected as error:
-        raise ValueError(error.detail) from error
-
-
-def check_pairs(files: list[str]) -> None:
-    """Checks that files can be pairs of frames whose answers get names of their own.
-
-    Raises:
-      ValueError: an odd number, or two first frames of one name.
-    """
-    if len(files) % PAIR:
         raise ValueError(
             f"{len(files)} files are no pairs: name first and second frame of each, in this order"
         )
     stems: dict[str, str] = {}
     for file in files[::count]:
-    for file in files[::PAIR]:
         other = stems.setdefault(Path(file).stem, file)
         if other != file:
             raise ValueError(
                 f"{other} and {file} have one name, and so have their answers: ask one by one, "
                 "each with an --output of its own"
             )
-
-
-def read_sound(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
-    """A sound of any format and rate, float32 [n] in [-1, 1] at the model's rate."""
-    waveform = audio.read(content, file, properties["sample_rate"])
-    return {"waveform": (waveform / audio.FULL_SCALE).astype(np.float32)}
-
-
-def read_image(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
-    """An image's bytes as TensorFlow decodes them, a scalar."""
-    del properties
-    return {"image_bytes": np.array(image.check(content, file), object)}
-
-
-def read_points(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
-    """Points of a cloud or of a mesh's surface, float32 [n, 3]."""
-    del properties
-    return {"points": points.read(content, file, MAX_POINTS, SEED)}
-
-
-READERS = {"audio": read_sound, "image": read_image, "points": read_points}
-
-
-def describe_label(answer: Answer, model: Model, top_k: int, as_json: bool) -> str:
-    """The most probable labels, in one line."""
-    probabilities = answer.said["probabilities"]
-    order = np.argsort(-probabilities, kind="stable")[:top_k]
-    top = [(model.labels[i], float(probabilities[i])) for i in order]
-    if not as_json:
-        return f"{answer.file}: " + ", ".join(f"{label} {score:.4f}" for label, score in top)
-    label, score = top[0]
-    row = {"file": answer.file, "label": label, "score": score}
-    if top_k > 1:
-        row["top"] = [{"label": label, "score": score} for label, score in top]
-    return json.dumps(row, ensure_ascii=False)
-
-
-def describe_flow(answer: Answer, model: Model, top_k: int, as_json: bool) -> str:
-    """Writes NAME_flow.flo and its picture NAME_flow.png into --output; a line says how far."""
-    del model, top_k
-    found = answer.said["flow"]
-    folder = Path(OUTPUT.value)
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{Path(answer.file).stem}_flow.flo"
-    file.write_bytes(flow.encode_flo(found))
-    picture = file.with_suffix(".png")
-    Image.fromarray(flow_pictures.colours(found)).save(picture)
-    lengths = np.linalg.norm(found, axis=-1)
-    mean, largest = float(lengths.mean()), float(lengths.max())
-    if as_json:
-        row = {"file": answer.file, "flow": str(file), "picture": str(picture)}
-        return json.dumps(row | {"mean": mean, "largest": largest}, ensure_ascii=False)
-    return f"{answer.file}: moves {mean:.2f} px, {largest:.2f} at most; {file}, {picture}"
-
-
-# By task, what is printed of an answer.
-DESCRIBE = {"classification": describe_label, "flow": describe_flow}
 
 
 def _shapes(example: Arrays) -> list[tuple[int, ...]]:

@@ -67,9 +67,6 @@ def write_report(
         "similarity": sentences.scored_parts,
         "survival": survival.parts,
     }
-    from tf_perceiver.report import classification, flow, page, sections
-
-    tasks = {"classification": classification.parts, "flow": flow.parts}
     run = Run(model, task, config, info, read_rows(metrics_file), step)
     headlines, parts = tasks[config["task"]["name"]](run, eval_batches)
     html = page.render(

@@ -27,7 +27,6 @@ TASKS: dict[str, type[Task]] = {
     "similarity": Similarity,
     "survival": Survival,
 }
-TASKS: dict[str, type[Task]] = {"classification": Classification, "flow": Flow}
 
 
 def build(config: Mapping, info: DatasetInfo) -> Task:
