@@ -40,6 +40,8 @@ class Item:
       label: class name; "" in a dataset where an item doesn't have one label.
       split: split name; None until assigned.
       index: position in a pack; None for a file of its own.
+      details: what else is known of it where it is listed, such as its stretch of a file in seconds
+        and its labels.
     """
 
     key: str
@@ -47,6 +49,7 @@ class Item:
     label: str = ""
     split: str | None = None
     index: int | None = None
+    details: tuple[int | float | str, ...] = ()
 
 
 @dataclasses.dataclass
@@ -272,13 +275,16 @@ def plan_shards(items: Iterable[Item], shards: int | None) -> dict[str, list[lis
 
 
 def encode_items(items: Iterable[Item], labels: Sequence[str]) -> bytes:
-    """One JSON line an item, `[key, path, index, label index]`: the work list of a shard.
+    """One JSON line an item, `[key, path, index, label index, details...]`: a shard's work list.
 
     An item without a label gets the index -1.
     """
     numbers = {name: number for number, name in enumerate(labels)} | {"": NO_LABEL}
     lines = (
-        json.dumps([item.key, item.path, item.index, numbers[item.label]], ensure_ascii=True)
+        json.dumps(
+            [item.key, item.path, item.index, numbers[item.label], *item.details],
+            ensure_ascii=True,
+        )
         for item in items
     )
     return "".join(line + "\n" for line in lines).encode()
@@ -287,8 +293,9 @@ def encode_items(items: Iterable[Item], labels: Sequence[str]) -> bytes:
 def decode_items(data: bytes, labels: Sequence[str], split: str) -> Iterator[tuple[Item, int]]:
     """Items of a work list and their label indices."""
     for line in data.decode().splitlines():
-        key, path, index, label = json.loads(line)
-        yield Item(key, path, "" if label == NO_LABEL else labels[label], split, index), label
+        key, path, index, label, *details = json.loads(line)
+        name = "" if label == NO_LABEL else labels[label]
+        yield Item(key, path, name, split, index, tuple(details)), label
 
 
 def item_seed(seed: int, key: str) -> int:

@@ -10,6 +10,7 @@ from beam_preprocess.manifest import Item, Listing
 from beam_preprocess.statistics import Totals
 from pipelines.readers.audio import RATES
 from pipelines.readers.points import MIN_POINTS
+from pipelines.readers.video import MAX_SIDE
 from pipelines.records import Feature
 
 
@@ -29,6 +30,11 @@ class ReadOptions:
         2048, "points sampled from a mesh, and upper limit for a cloud", MIN_POINTS
     )
     sample_rate: int = _option(48_000, "Hz that sound is resampled to", *RATES)
+    fps: int = _option(25, "frames a second that video is resampled to", 1, 120)
+    frame_size: int = _option(
+        128, "pixels that the short side of larger frames is scaled down to; 0: sound alone", 0,
+        MAX_SIDE,
+    )  # fmt: skip
     test_fold: int = _option(5, "fold that is the test split; the others are training", 1)
 
 

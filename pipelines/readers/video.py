@@ -107,6 +107,17 @@ def read(
     return Clip(frames, waveform, bool(sound.samples))
 
 
+def seconds(data: bytes) -> float | None:
+    """How long a media file says it is; None where it doesn't, or is none."""
+    import av
+
+    try:
+        with av.open(io.BytesIO(data)) as container:
+            return None if container.duration is None else container.duration / av.time_base
+    except (av.FFmpegError, ValueError):
+        return None
+
+
 def check(frames: list[bytes], name: str) -> None:
     """Checks the pictures of a record.
 
