@@ -34,7 +34,10 @@ def test_every_experiment_has_its_variants():
     assert {"fsdd", "esc50", "speech_commands"} <= set(NAMES)
     for name in NAMES:
         expected = {"tiny", "small"} | ({"paper"} if name in PAPER else set())
-        assert {variant for n, variant in CASES if n == name} == expected
+        found = {variant for n, variant in CASES if n == name}
+        # Where a model can read one of several inputs alone, that is a variant of its own.
+        assert {variant.partition("_")[0] for variant in found} == expected
+        assert expected <= found
 
 
 @pytest.mark.parametrize(("name", "variant"), CASES)
@@ -46,12 +49,14 @@ def test_everything_in_it_can_be_built(name, variant):
         task = tasks.build(config.task, described(10))
         model = task.build_model(config.model)
         optimizer.build(config.optimizer, 100, config.data.batch_size)
-        if variant == "paper":
+        if variant.startswith("paper"):
             return  # Tracing 48 layers on 50,176 pixels takes longer than it tells.
         modality = config.data.modality
         module, section = MODALITIES[modality], config.data[modality]
         module.check(section)
-        logits = model({modality: tf.zeros((2, *module.shape(section)))})
+        shapes = module.shape(section)
+        shapes = shapes if isinstance(shapes, dict) else {modality: shapes}
+        logits = model({name: tf.zeros((2, *shape)) for name, shape in shapes.items()})
         assert logits.shape == (2, 10)
 
 
