@@ -65,7 +65,8 @@ def get_config(variant: str = "small") -> ConfigDict:
     if read:
         model, data = inputs[read], {"audio": audio, "video": video}[read]
     else:
-        model = {"kind": "multimodal", "min_padding": 4, "modalities": inputs}
+        # 6, so that three heads divide the width.
+        model = {"kind": "multimodal", "min_padding": 6, "modalities": inputs}
         for part in inputs.values():
             del part["modality"]
         data = base.seen_and_heard(video, audio)

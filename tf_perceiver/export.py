@@ -208,12 +208,16 @@ def publish(unfinished: Path, version: Path) -> None:
 
 def usage(version: Path, modality: str) -> str:
     """How to ask the exported model, as commands."""
-    instance = {
-        "audio": "[0.01, -0.02, ...]",
-        "image": """{"b64": "'$(base64 -w0 FILE.png)'"}""",
-        "points": "[[0.1, 0.2, 0.3], ...]",
+    image = """{"b64": "'$(base64 -w0 FILE.png)'"}"""
+    frames = f"[{image.replace('png', 'jpg')}, ...]"
+    samples = "[0.01, -0.02, ...]"
+    instance, file = {
+        "audio": (samples, "FILE.wav"),
+        "audio_video": (f'{{"frames_bytes": {frames}, "waveform": {samples}}}', "FILE.mp4"),
+        "image": (image, "FILE.png"),
+        "points": ("[[0.1, 0.2, 0.3], ...]", "FILE.off"),
+        "video": (frames, "FILE.mp4"),
     }[modality]
-    file = {"audio": "FILE.wav", "image": "FILE.png", "points": "FILE.off"}[modality]
     return "\n".join(
         [
             "Ask it here:",

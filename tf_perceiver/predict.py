@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from pipelines.readers import Rejected, audio, image, points
+from pipelines.readers import Rejected, audio, image, points, video
 
 MODEL = flags.DEFINE_string("model", None, "A version of an export, or the folder of versions.")
 TOP_K = flags.DEFINE_integer("top_k", 1, "How many classes to print, the most probable first.", 1)
@@ -32,8 +32,20 @@ BATCH_SIZE = 32
 MAX_POINTS = 10_000
 SEED = 0
 
-SUFFIXES = {"audio": audio.SUFFIXES, "image": image.SUFFIXES, "points": points.SUFFIXES}
-KINDS = {"audio": "a sound", "image": "an image", "points": "a point cloud"}
+SUFFIXES = {
+    "audio": audio.SUFFIXES,
+    "audio_video": video.SUFFIXES,
+    "image": image.SUFFIXES,
+    "points": points.SUFFIXES,
+    "video": video.SUFFIXES,
+}
+KINDS = {
+    "audio": "a sound",
+    "audio_video": "a video",
+    "image": "an image",
+    "points": "a point cloud",
+    "video": "a video",
+}
 
 Arrays = dict[str, np.ndarray]
 
@@ -44,7 +56,7 @@ class Model:
 
     Attributes:
       serve: the signature `serving_default`.
-      modality: "audio", "image" or "points".
+      modality: one of `KINDS`.
       task: name of the task, which says how an answer is told.
       labels: class names in the order of the probabilities.
       properties: what every raw example must have, such as {"sample_rate": 16000}.
@@ -197,7 +209,33 @@ def read_points(content: bytes, file: str, properties: Mapping[str, Any]) -> Arr
     return {"points": points.read(content, file, MAX_POINTS, SEED)}
 
 
-READERS = {"audio": read_sound, "image": read_image, "points": read_points}
+def read_frames(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
+    """The pictures of a video at the model's rate, JPEGs [n]."""
+    clip = _clip(content, file, properties)
+    return {"frames_bytes": np.array(clip.frames, object)}
+
+
+def read_video(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
+    """The pictures of a video, and its sound, float32 [m] in [-1, 1]; silence where it has none."""
+    clip = _clip(content, file, properties)
+    waveform = (clip.audio / audio.FULL_SCALE).astype(np.float32)
+    return {"frames_bytes": np.array(clip.frames, object), "waveform": waveform}
+
+
+def _clip(content: bytes, file: str, properties: Mapping[str, Any]) -> video.Clip:
+    return video.read(
+        content, file, fps=properties["fps"], size=properties["frame_size"],
+        sample_rate=properties["sample_rate"],
+    )  # fmt: skip
+
+
+READERS = {
+    "audio": read_sound,
+    "audio_video": read_video,
+    "image": read_image,
+    "points": read_points,
+    "video": read_frames,
+}
 
 
 def describe_label(answer: Answer, model: Model, top_k: int, as_json: bool) -> str:

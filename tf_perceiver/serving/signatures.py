@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 # name that ends in `_bytes` makes TensorFlow Serving's REST interface accept {"b64": ...}.
 INPUTS: dict[str, dict[str, tf.TensorSpec]] = {
     "audio": {"audio": tf.TensorSpec([None, None], tf.float32, name="waveform")},
+    "audio_video": {
+        "frames": tf.TensorSpec([None, None], tf.string, name="frames_bytes"),
+        "audio": tf.TensorSpec([None, None], tf.float32, name="waveform"),
+    },
     "image": {"image": tf.TensorSpec([None], tf.string, name="image_bytes")},
     "points": {"points": tf.TensorSpec([None, None, 3], tf.float32, name="points")},
+    "video": {"frames": tf.TensorSpec([None, None], tf.string, name="frames_bytes")},
 }
 
 # Registered in TensorFlow itself, yet they call back into the Python process that built the graph.
@@ -64,8 +69,9 @@ def serving_function(
     """Raw examples in, the task's answers out.
 
     The function takes the `INPUTS` of the modality, such as `image_bytes`, string [B], for images,
-    `points`, float32 [B, n, 3], for points, and `waveform`, float32 [B, n] in [-1, 1] at the
-    records' sample rate, for sound: any B, 0 included, and any n >= 1. A task with labels answers
+    `points`, float32 [B, n, 3], for points, `waveform`, float32 [B, n] in [-1, 1] at the records'
+    sample rate, for sound, and `frames_bytes`, string [B, n], JPEGs at the records' fps, for video:
+    any B, 0 included, and any n >= 1. A task with labels answers
     with `probabilities`, float32 [B, classes], `label`, string [B], the name of the most probable
     class, and `score`, float32 [B], its probability.
 
