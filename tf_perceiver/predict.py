@@ -253,7 +253,7 @@ def describe_label(answer: Answer, model: Model, top_k: int, as_json: bool) -> s
 
 
 # By task, what is printed of an answer.
-DESCRIBE = {"classification": describe_label}
+DESCRIBE = {"audioset": describe_label, "classification": describe_label}
 
 
 def _shapes(example: Arrays) -> list[tuple[int, ...]]:

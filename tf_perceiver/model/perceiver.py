@@ -111,8 +111,11 @@ def build_decoder(
     raise ValueError(f"model.decoder.kind={kind!r} is none of {', '.join(DECODERS)}")
 
 
-def build(config: Mapping, outputs: int) -> Perceiver:
+def build(config: Mapping, outputs: int, kind: type[Perceiver] = Perceiver) -> Perceiver:
     """Builds the model of ``config.model``: {"inputs", "trunk" and, if it has one, "decoder"}.
+
+    Args:
+      config: the fields. outputs: number of classes. kind: `Perceiver` or a subclass of it.
 
     Raises:
       ValueError: fields that there are not, or what the parts raise.
@@ -122,7 +125,7 @@ def build(config: Mapping, outputs: int) -> Perceiver:
         raise ValueError(
             f"config.model has no field {sorted(unknown)}; it has inputs, trunk and decoder"
         )
-    return Perceiver(
+    return kind(
         inputs=config["inputs"],
         trunk=config["trunk"],
         decoder=config.get("decoder"),

@@ -45,9 +45,9 @@ def write_report(
       ValueError: if `eval_batches` holds no example.
     """
     # Here, not above: matplotlib takes a second, and training imports this module at its start.
-    from tf_perceiver.report import classification, page, sections
+    from tf_perceiver.report import audioset, classification, page, sections
 
-    tasks = {"classification": classification.parts}
+    tasks = {"audioset": audioset.parts, "classification": classification.parts}
     run = Run(model, task, config, info, read_rows(metrics_file), step)
     headlines, parts = tasks[config["task"]["name"]](run, eval_batches)
     html = page.render(

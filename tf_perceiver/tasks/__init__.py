@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from tf_perceiver.tasks.audioset import AudioSet
 from tf_perceiver.tasks.classification import Classification
 from tf_perceiver.tasks.task import Task
 
 if TYPE_CHECKING:
     from pipelines.records import DatasetInfo
 
-TASKS: dict[str, type[Task]] = {"classification": Classification}
+TASKS: dict[str, type[Task]] = {
+    "audioset": AudioSet,
+    "classification": Classification,
+}
 
 
 def build(config: Mapping, info: DatasetInfo) -> Task:
