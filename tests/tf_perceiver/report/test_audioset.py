@@ -57,7 +57,7 @@ def test_numbers_leave_padding_out():
     assert wrong[0].truth_score == pytest.approx(0.4)
     values = [headline.value for headline in audioset.headlines(run(), kept)]
     speech, dog = (1 + 1 / 2) / 2, (1 + 2 / 3) / 2
-    assert values == [f"{(speech + dog + 1) / 3:.3f}", f"{(3 / 4 + 3 / 4 + 1) / 3:.3f}", "4"]
+    assert values == [f"{(speech + dog + 1) / 3:.3f}", f"{(1 / 2 + 3 / 4 + 1) / 3:.3f}", "4"]
 
 
 def test_labels_stand_by_their_average_precision():
