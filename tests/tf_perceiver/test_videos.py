@@ -8,6 +8,8 @@ import clips
 import numpy as np
 import pytest
 
+from tf_perceiver.serving import standalone
+
 COMMANDS = {"b": (0.2, 0.4), "l": (0.4, 0.6), "p": (0.6, 0.8), "s": (0.8, 1.0)}
 GRID_FLAGS = ("--dataset=grid", "--sample_rate=16000", "--frame_size=48", "--shards=2")
 
@@ -65,6 +67,9 @@ def test_grid(variant, grid_files, grid_records, command, tmp_path):
     assert all(row["label"] in ("bin", "lay", "place", "set") for row in rows)
     assert f"error: {text}" in answered.stderr
     assert ("has no audio track" in answered.stderr) == (variant == "tiny_audio")
+    if variant != "tiny_audio":  # The example client knows frames from nothing else.
+        with pytest.raises(ValueError, match=r"takes frames_bytes.*, this client sends one of"):
+            list(standalone.predict(workdir / "saved_model", files))
 
 
 LABELS = "index,mid,display_name\n0,/m/a,Early\n1,/m/b,Late\n2,/m/c,Any\n"
