@@ -43,6 +43,8 @@ class Item:
       index: position in a pack; None for a file of its own.
       group: items of one name, such as the pieces of a text or the pictures of a scene, are drawn
         into the same split; "" for an item on its own.
+      details: what else is known of it where it is listed, such as its stretch of a file in seconds
+        and its labels.
     """
 
     key: str
@@ -51,6 +53,7 @@ class Item:
     split: str | None = None
     index: int | None = None
     group: str = ""
+    details: tuple[int | float | str, ...] = ()
 
 
 @dataclasses.dataclass
@@ -279,13 +282,16 @@ def plan_shards(items: Iterable[Item], shards: int | None) -> dict[str, list[lis
 
 
 def encode_items(items: Iterable[Item], labels: Sequence[str]) -> bytes:
-    """One JSON line an item, `[key, path, index, label index]`: the work list of a shard.
+    """One JSON line an item, `[key, path, index, label index, details...]`: a shard's work list.
 
     An item without a label gets the index -1.
     """
     numbers = {name: number for number, name in enumerate(labels)} | {"": NO_LABEL}
     lines = (
-        json.dumps([item.key, item.path, item.index, numbers[item.label]], ensure_ascii=True)
+        json.dumps(
+            [item.key, item.path, item.index, numbers[item.label], *item.details],
+            ensure_ascii=True,
+        )
         for item in items
     )
     return "".join(line + "\n" for line in lines).encode()
@@ -294,8 +300,9 @@ def encode_items(items: Iterable[Item], labels: Sequence[str]) -> bytes:
 def decode_items(data: bytes, labels: Sequence[str], split: str) -> Iterator[tuple[Item, int]]:
     """Items of a work list and their label indices."""
     for line in data.decode().splitlines():
-        key, path, index, label = json.loads(line)
-        yield Item(key, path, "" if label == NO_LABEL else labels[label], split, index), label
+        key, path, index, label, *details = json.loads(line)
+        name = "" if label == NO_LABEL else labels[label]
+        yield Item(key, path, name, split, index, tuple(details)), label
 
 
 def item_seed(seed: int, key: str) -> int:

@@ -138,6 +138,7 @@ def sounds(
       audio: further fields of ``data.audio``: the gain in dB, up or down, and SpecAugment's masks.
     """
     fields = {
+        "eval_clips": 1,  # More are spread over the sound; their answers are averaged.
         "gain_db": 0.0,
         "time_masks": 0,
         "time_mask_width": 0,
@@ -324,8 +325,71 @@ def frame_pairs(
             "eval_split": "val",
             "eval_batch_size": batch_size,
             "shuffle_buffer": 256,  # Of some megabytes each.
+def videos(
+    frames: int, size: tuple[int, int], batch_size: int, *, fps: int = 25, **video: Any
+) -> ConfigDict:
+    """``config.data`` for video without sound, augmented as the paper's AudioSet models are.
+
+    Args:
+      frames: that the model sees of each.
+      size: (height, width) of what it sees.
+      batch_size: global, in training; evaluation takes twice as many.
+      fps: frames a second of the records.
+      video: further fields of ``data.video``.
+    """
+    fields = {
+        "stride": 1,  # Every so many frames of the record.
+        # Where a clip lies: 0 at the record's beginning, 1 at its end. Training draws from
+        # place - jitter / 2 to place + jitter / 2.
+        "place": 0.5,
+        "jitter": 1.0,
+        "eval_clips": 1,  # More are spread over the record; their answers are averaged.
+        # (top, left, height, width), shares of the picture: the rest is never looked at.
+        "region": (0.0, 0.0, 1.0, 1.0),
+        "train_crop": "inception",
+        "crop_area": (0.08, 1.0),
+        "eval_crop": 224 / 256,
+        "flip": True,
+        "brightness": 32 / 255,
+        "contrast": 0.5,
+        "saturation": 0.5,
+        "hue": 0.2,
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.5, 0.5, 0.5),
+    }
+    unknown = set(video) - set(fields)
+    if unknown:
+        raise ValueError(f"data.video has no field {sorted(unknown)}; it has {sorted(fields)}")
+    return ConfigDict(
+        {
+            **_splits(batch_size),
+            "modality": "video",
+            "video": {"fps": fps, "frames": frames, "size": size, **fields, **video},
         }
     )
+
+
+def seen_and_heard(
+    video: ConfigDict, audio: ConfigDict, *, video_dropout: float = 0.3, audio_dropout: float = 0.0
+) -> ConfigDict:
+    """``config.data`` for picture and sound at once.
+
+    Args:
+      video: ``config.data`` for the picture, which decides everything that the two share.
+      audio: ``config.data`` for the sound.
+      video_dropout, audio_dropout: shares of the training examples without picture, without sound.
+    """
+    data = video.to_dict()
+    data.update(
+        modality="audio_video",
+        audio_video={
+            "video": data.pop("video"),
+            "audio": audio.audio.to_dict(),
+            "video_dropout": video_dropout,
+            "audio_dropout": audio_dropout,
+        },
+    )
+    return ConfigDict(data)
 
 
 def small_pixels(

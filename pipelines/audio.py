@@ -40,8 +40,8 @@ def check(cfg: Any) -> None:
             f"config.data.audio.representation={cfg.representation!r} is unknown: "
             f"choose one of {', '.join(REPRESENTATIONS)}"
         )
-    for name in ("sample_rate", "samples"):
-        if cfg[name] < 1:
+    for name in ("sample_rate", "samples", "eval_clips"):
+        if cfg.get(name, 1) < 1:
             raise ValueError(f"config.data.audio.{name}={cfg[name]} must be at least 1")
     if cfg.gain_db < 0:
         raise ValueError(
@@ -97,40 +97,71 @@ def prepare_train(
         normalised.
     """
     waveform = fields["audio"]
-    time_seed, gain_seed, frame_seed, bin_seed = tf.unstack(
-        tf.random.experimental.stateless_split(seed, 4)
-    )
+    time_seed, *look_seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 4))
     # The room is negative where the waveform is shorter: then it is the silence around it.
     room = tf.size(waveform) - cfg.samples
     offset = tf.random.stateless_uniform(
         [], time_seed, tf.minimum(room, 0), tf.maximum(room, 0) + 1, tf.int32
     )
-    clip = _clip(waveform, cfg.samples, offset)
+    return {"audio": _augmented(clip_at(waveform, cfg.samples, offset), cfg, look_seeds)}
+
+
+def augmented(clip: tf.Tensor, cfg: Any, seed: tf.Tensor) -> tf.Tensor:
+    """Changes a clip's loudness and, of a spectrogram, masks bands.
+
+    Args:
+        clip: float32 `[samples]`.
+        cfg: the `data.audio` section of a config.
+        seed: int64 `[2]`, the source of every random choice.
+
+    Returns:
+        float32 `[samples]`, or `[frames, bins, 1]`, normalised.
+    """
+    return _augmented(clip, cfg, tf.unstack(tf.random.experimental.stateless_split(seed, 3)))
+
+
+def _augmented(clip: tf.Tensor, cfg: Any, seeds: list[tf.Tensor]) -> tf.Tensor:
+    gain_seed, frame_seed, bin_seed = seeds
     if cfg.gain_db:
         decibels = tf.random.stateless_uniform([], gain_seed, -cfg.gain_db, cfg.gain_db)
         clip *= tf.pow(10.0, decibels / 20)
     if cfg.representation == "waveform":
-        return {"audio": clip}
+        return clip
     mel = _mel(clip, cfg)
     if cfg.time_masks and cfg.time_mask_width:
         mel = spectrogram.mask(mel, 0, cfg.time_masks, cfg.time_mask_width, frame_seed)
     if cfg.frequency_masks and cfg.frequency_mask_width:
         mel = spectrogram.mask(mel, 1, cfg.frequency_masks, cfg.frequency_mask_width, bin_seed)
-    return {"audio": mel[:, :, None]}
+    return mel[:, :, None]
+
+
+def represented(clip: tf.Tensor, cfg: Any) -> tf.Tensor:
+    """A clip, float32 `[samples]`, as the model gets it: so, or `[frames, bins, 1]`."""
+    return clip if cfg.representation == "waveform" else _mel(clip, cfg)[:, :, None]
 
 
 def prepare_eval(fields: Mapping[str, tf.Tensor], cfg: Any) -> dict[str, tf.Tensor]:
-    """Takes the middle clip, as evaluation and serving hear it.
+    """Takes the middle clip, as evaluation and serving hear it, or several that overlap.
 
     Args:
         fields: "audio": int16 `[n]`, n >= 1, at `cfg.sample_rate`; or float32, full scale being 1.
         cfg: the `data.audio` section of a config.
 
     Returns:
-        "audio": float32 `[samples]` in [-1, 1], or `[frames, bins, 1]`, normalised.
+        "audio": float32 `[samples]` in [-1, 1], or `[frames, bins, 1]`, normalised; with
+        `eval_clips` above 1, so many of them, spread over the waveform.
     """
-    clip = shown(fields, cfg)
-    return {"audio": clip if cfg.representation == "waveform" else _mel(clip, cfg)[:, :, None]}
+    count = cfg.get("eval_clips", 1)
+    if count == 1:
+        return {"audio": represented(shown(fields, cfg), cfg)}
+    waveform = fields["audio"]
+    room = tf.size(waveform) - cfg.samples
+    # Of a shorter waveform all are the same, with silence around it.
+    last = tf.cast(tf.maximum(room, 0), tf.float64)
+    spread = tf.cast(tf.round(tf.linspace(tf.zeros([], tf.float64), last, count)), tf.int32)
+    offsets = tf.where(room < 0, room // 2, spread)
+    clips = [clip_at(waveform, cfg.samples, offsets[i]) for i in range(count)]
+    return {"audio": tf.stack([represented(clip, cfg) for clip in clips])}
 
 
 def shown(fields: Mapping[str, tf.Tensor], cfg: Any) -> tf.Tensor:
@@ -147,15 +178,15 @@ def shown(fields: Mapping[str, tf.Tensor], cfg: Any) -> tf.Tensor:
     with tf.control_dependencies(
         [tf.debugging.assert_positive(tf.size(waveform), "a sound without samples: give some")]
     ):
-        return _clip(waveform, cfg.samples, (tf.size(waveform) - cfg.samples) // 2)
+        return clip_at(waveform, cfg.samples, (tf.size(waveform) - cfg.samples) // 2)
 
 
-def _clip(waveform: tf.Tensor, samples: int, offset: tf.Tensor) -> tf.Tensor:
+def clip_at(waveform: tf.Tensor, samples: int, offset: tf.Tensor) -> tf.Tensor:
     """float32 `[samples]` from `offset` on, which is negative for silence before the waveform."""
-    piece = waveform[tf.maximum(offset, 0) :][: samples - tf.maximum(-offset, 0)]
+    before = tf.clip_by_value(-offset, 0, samples)
+    piece = waveform[tf.maximum(offset, 0) :][: samples - before]
     if piece.dtype == tf.int16:
         piece = tf.cast(piece, tf.float32) / _FULL_SCALE
-    before = tf.maximum(-offset, 0)
     clip = tf.pad(piece, [[before, samples - before - tf.size(piece)]])
     return tf.ensure_shape(clip, [samples])
 

@@ -154,7 +154,7 @@ def prepare_train(
     )
     if cfg.train_crop == "inception":
         image = _decode_window(
-            image_bytes, cfg.channels, lambda size: _inception_window(size, cfg, window_seed)
+            image_bytes, cfg.channels, lambda size: inception_window(size, cfg, window_seed)
         )
     else:
         image = decode(image_bytes, cfg.channels)
@@ -191,7 +191,7 @@ def prepare_eval(fields: Mapping[str, tf.Tensor], cfg: Any) -> dict[str, tf.Tens
         image = decode(image_bytes, cfg.channels)
     else:
         image = _decode_window(
-            image_bytes, cfg.channels, lambda size: _centre_window(size, cfg.eval_crop)
+            image_bytes, cfg.channels, lambda size: centre_window(size, cfg.eval_crop)
         )
     return {"image": _permute(_normalise(_resize(image, cfg), cfg), cfg)}
 
@@ -219,7 +219,7 @@ def _decode_window(
     return image
 
 
-def _inception_window(size: tf.Tensor, cfg: Any, seed: tf.Tensor) -> tf.Tensor:
+def inception_window(size: tf.Tensor, cfg: Any, seed: tf.Tensor) -> tf.Tensor:
     """A random box of the picture, int32 `[y, x, h, w]`; the centre square where none was found."""
     begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
         size,
@@ -234,10 +234,10 @@ def _inception_window(size: tf.Tensor, cfg: Any, seed: tf.Tensor) -> tf.Tensor:
     window = tf.concat([begin[:2], extent[:2]], axis=0)
     # The sampler says that it failed by returning the whole picture.
     failed = tf.reduce_all(tf.equal(extent[:2], size[:2]))
-    return tf.where(failed, _centre_window(size, cfg.eval_crop), window)
+    return tf.where(failed, centre_window(size, cfg.eval_crop), window)
 
 
-def _centre_window(size: tf.Tensor, share: float) -> tf.Tensor:
+def centre_window(size: tf.Tensor, share: float) -> tf.Tensor:
     """The centre square of `share` of the short side, int32 `[y, x, h, w]`."""
     short = tf.cast(tf.minimum(size[0], size[1]), tf.float32)
     side = tf.maximum(tf.cast(share * short, tf.int32), 1)

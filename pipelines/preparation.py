@@ -6,7 +6,7 @@ Training, evaluation, export and serving all prepare with the object that `of` r
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -25,6 +25,7 @@ from pipelines import (
     text,
     video,
 )
+from pipelines import audio, audio_video, image, mixing, points, targets, video
 from pipelines.records import DatasetInfo, Feature
 
 MODALITIES: dict[str, ModuleType] = {
@@ -36,6 +37,8 @@ MODALITIES: dict[str, ModuleType] = {
     "points": points,
     "series": series,
     "text": text,
+    "image": image,
+    "points": points,
     "video": video,
 }
 """`config.data.modality` -> the module that prepares it. A module has
@@ -114,12 +117,13 @@ def of(info: DatasetInfo, data: Any) -> Preparation:
         )
     section = data[data.modality]
     module.check(section)
-    for name, value in info.properties.items():
-        if (asked := section.get(name, value)) != value:
-            raise ValueError(
-                f"config.data.{data.modality}.{name}={asked}, the records of {info.name!r} have "
-                f"{value}: write them again with --{name}={asked}, or set the field to {value}"
-            )
+    for path, part in _sections(data.modality, section):
+        for name, value in info.properties.items():
+            if (asked := part.get(name, value)) != value:
+                raise ValueError(
+                    f"config.data.{path}.{name}={asked}, the records of {info.name!r} have "
+                    f"{value}: write them again with --{name}={asked}, or set the field to {value}"
+                )
     if data.get("mixing") is not None:
         mixing.check(data.mixing)
         if module is not image and mixing.group(data.mixing)[0] > 1:
@@ -146,6 +150,14 @@ def of(info: DatasetInfo, data: Any) -> Preparation:
         section.update(module.statistics(info))
     features = {name: info.features[name] for name in needed}
     return Preparation(module, section, target, len(info.labels), features)
+
+
+def _sections(path: str, section: Any) -> Iterator[tuple[str, Any]]:
+    """A section of a config and those below it, each with its path."""
+    yield path, section
+    for name, value in section.items():
+        if hasattr(value, "items"):
+            yield from _sections(f"{path}.{name}", value)
 
 
 def _matches(found: Feature, expected: Feature) -> bool:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Fields = dict[str, Any]
 
+AUDIOSET_FRAMES = 32  # 1.28 s, as long as the 61,440 samples.
 VIDEO_FRAMES, VIDEO_SIZE, AUDIO_SAMPLES, AUDIO_PATCH = 16, 224, 30_720, 16
 FLOW_SIZE = (368, 496)
 

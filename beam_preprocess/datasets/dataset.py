@@ -13,6 +13,7 @@ from beam_preprocess.statistics import Totals
 from pipelines.readers.audio import RATES
 from pipelines.readers.points import MIN_POINTS
 from pipelines.readers.text import MIN_PIECE
+from pipelines.readers.video import MAX_SIDE
 from pipelines.records import Feature
 
 # Of GLUE, those that classify; STS-B, which has scores, is the dataset `glue_stsb`.
@@ -45,6 +46,11 @@ class ReadOptions:
         512, "pixels that a photograph's long side is reduced to; frames are its inner part", 48
     )
     motion: int = _option(16, "pixels that things move at most, about", 1, 500)
+    fps: int = _option(25, "frames a second that video is resampled to", 1, 120)
+    frame_size: int = _option(
+        128, "pixels that the short side of larger frames is scaled down to; 0: sound alone", 0,
+        MAX_SIDE,
+    )  # fmt: skip
     test_fold: int = _option(5, "fold that is the test split; the others are training", 1)
     piece_bytes: int = _option(
         2048, "longest piece that a text is cut into, between words", MIN_PIECE

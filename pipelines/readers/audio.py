@@ -56,13 +56,22 @@ def read(data: bytes, name: str, sample_rate: int) -> np.ndarray:
       Rejected: an empty file, no sound in it, a corrupt or cut one, no samples, NaN or infinity, a
         peak above `MAX_PEAK`, a rate outside `RATES`, more than `MAX_SECONDS`.
     """
-    waveform, rate = decode(data, name)
+    waveform = at_rate(*decode(data, name), sample_rate)
+    if not len(waveform):
+        raise Rejected("no-samples", f"{name}: too short for a sample at {sample_rate} Hz")
+    return waveform
+
+
+def at_rate(waveform: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:
+    """Resamples float32 `[n]`, full scale being 1, from `rate` to `sample_rate` Hz.
+
+    Returns:
+      int16 `[m]`; m is 0 where there are too few samples for one.
+    """
     if rate != sample_rate:
         import soxr
 
         waveform = soxr.resample(waveform, rate, sample_rate)
-        if not len(waveform):
-            raise Rejected("no-samples", f"{name}: too short for a sample at {sample_rate} Hz")
     # soxr's own conversion to int16 would add random dither: other bytes every time.
     scaled = np.rint(waveform * FULL_SCALE)
     return np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
@@ -88,6 +97,16 @@ def decode(data: bytes, name: str) -> tuple[np.ndarray, int]:
     if data.startswith(_SNDFILE_MAGIC) and not _is_mpeg(data) and b"OpusHead" not in data[:256]:
         decoded = _by_sndfile(data, name)
     waveform, rate = _by_ffmpeg(data, name) if decoded is None else decoded
+    check_decoded(waveform, rate, name)
+    return waveform, rate
+
+
+def check_decoded(waveform: np.ndarray, rate: int, name: str) -> None:
+    """Checks what a decoder gave: float32 `[n]`, full scale being 1, and its rate in Hz.
+
+    Raises:
+      Rejected: no samples, a rate outside `RATES`, NaN or infinity, a peak above `MAX_PEAK`.
+    """
     if not len(waveform):
         raise Rejected("no-samples", f"{name}: its sound is empty")
     if not RATES[0] <= rate <= RATES[1]:
@@ -96,7 +115,6 @@ def decode(data: bytes, name: str) -> tuple[np.ndarray, int]:
         raise Rejected("not-finite", f"{name} holds NaN or infinity")
     if (peak := float(np.abs(waveform).max())) > MAX_PEAK:
         raise Rejected("out-of-range", f"{name}: its peak is {peak:g}, floats should stay in ±1")
-    return waveform, rate
 
 
 def check(waveform: np.ndarray, name: str) -> np.ndarray:

@@ -18,10 +18,13 @@ import shutil
 import subprocess
 import sys
 
+import clips
 import numpy as np
 import pytest
 import soundfile
 from PIL import Image
+
+from beam_preprocess.datasets import grid
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COPIED = ("beam_preprocess", "configs", "pipelines", "tf_perceiver")
@@ -39,6 +42,11 @@ TEST_IMAGES = 7  # a class; no divisor of a batch, so that padding would be noti
 TEST_SHAPES = 5
 # A class; of texts half of them.
 TEST_EXAMPLES = {"cifar10": TEST_IMAGES, "modelnet40": TEST_SHAPES, "fsdd": 10, "texts": 6}
+TEST_VIDEOS = 2
+# a class
+TEST_EXAMPLES = {
+    "cifar10": TEST_IMAGES, "modelnet40": TEST_SHAPES, "fsdd": 10, "grid": TEST_VIDEOS
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +149,16 @@ def _write_texts(folder: pathlib.Path) -> None:
     for name in ("train.tsv", "dev.tsv"):
         lines = ["index\tsentence1\tsentence2\tlabel", *rows]
         (folder / "RTE" / name).write_text("\n".join(lines) + "\n")
+def _write_videos(folder: pathlib.Path) -> None:
+    """Clips named as GRID's: two commands, told by when there is a flash and a beep."""
+    folder.mkdir(parents=True)
+    for command, event in (("b", (0.2, 0.4)), ("s", (0.8, 1.0))):
+        sound = clips.tone(44_100, 1.6, event)
+        data = clips.encoded("mpeg, mpeg1, mp2", clips.regular(1.6), sound=sound, flash=event)
+        names = [f"{command}gat{digit}{last}" for digit in "123456789z" for last in "anps"]
+        tested = [name for name in names if grid.fold(name) == 5][:TEST_VIDEOS]
+        for name in tested + [name for name in names if grid.fold(name) != 5][:10]:
+            (folder / f"{name}.mpg").write_bytes(data)
 
 
 def _write_meshes(folder: pathlib.Path, size: tuple[float, float, float], count: int) -> None:
@@ -182,6 +200,7 @@ def clone(tmp_path_factory):
     _write_sounds(folder / "raw/fsdd")
     _write_stays(folder / "raw/physionet2012")
     _write_texts(folder / "raw")
+    _write_videos(folder / "raw/grid/s1")
     rows = ["path,label,split"]
     for seed, split in enumerate(("train", "test")):
         for index, file in enumerate(_write_images(folder / "raw/mine/all", seed, "png", 36)):

@@ -50,6 +50,20 @@ def test_evaluation_takes_the_middle_or_pads_both_sides_alike(count, samples):
         assert kept[-1] - kept[0] == count - 1
 
 
+@given(count=st.integers(1, 300), samples=st.integers(1, 200), clips=st.integers(2, 5))
+def test_several_clips_are_spread_from_the_first_sample_to_the_last(count, samples, clips):
+    found = _prepare_eval(tf.constant(counted(count)), config(samples, eval_clips=clips))
+    found = np.round(found.numpy() * 32768)
+    assert found.shape == (clips, samples)
+    if count < samples:  # As one clip is.
+        one = _prepare_eval(tf.constant(counted(count)), config(samples)).numpy() * 32768
+        np.testing.assert_array_equal(found, np.tile(one, (clips, 1)))
+        return
+    firsts = np.round(np.linspace(0, count - samples, clips))
+    np.testing.assert_array_equal(found[:, 0] - 1, firsts)
+    np.testing.assert_array_equal(np.diff(found), 1)
+
+
 @given(count=st.integers(1, 300), samples=st.integers(1, 200), number=st.integers(0, 2**31))
 def test_training_takes_consecutive_samples_or_all_of_them(count, samples, number):
     waveform, cfg = tf.constant(counted(count)), config(samples)

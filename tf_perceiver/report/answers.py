@@ -93,7 +93,9 @@ def answers(
                 # Copies: a view would keep the whole batch alive.
                 one = {name: np.array(field[i]) for name, field in inputs.items()}
                 if "shown" in batch:
-                    seen = np.array(batch["shown"][i])
+                    seen = tf.nest.map_structure(
+                        lambda field, i=i: np.array(field[i]), batch["shown"]
+                    )
                 else:
                     seen = picture(one[data["modality"]], data)
                 sample = Sample(seen, one, labels[truth], labels[guess], score, truth_score)

@@ -9,6 +9,8 @@ import numpy as np
 
 from tf_perceiver.report import charts, pictures, sections, sounds
 from tf_perceiver.report.answers import Answers, answers, attention_maps, in_place
+from tf_perceiver.report import charts, pictures, sections, sounds, videos
+from tf_perceiver.report.answers import Answers, answers, attention_maps
 from tf_perceiver.report.page import Headline, Section, Table
 from tf_perceiver.report.run import Batches, Run
 
@@ -32,7 +34,8 @@ def parts(run: Run, batches: Batches) -> tuple[list[Headline], list[Section]]:
     return headlines(answered, run), [
         sections.curves(run),
         samples(answered, run.split, run.data),
-        attention(run.model, answered, run.data),
+        # Of several inputs at once there is no one picture to lay the attention over.
+        *([] if several(run.data) else [attention(run.model, answered, run.data)]),
         confusions(answered, run.labels),
         classes(answered, run.labels),
     ]
@@ -52,7 +55,9 @@ def samples(answered: Answers, split: str, data: Mapping[str, Any]) -> Section:
     """Right answers of many classes, and the most confident mistakes."""
     drawn, text = [], f"Examples of {split}, as the model sees them."
     rate = sample_rate(data)
-    if rate:
+    if data["modality"].endswith("video"):
+        text = f"Clips of {split}. " + videos.legend(data)
+    elif rate:
         text = f"Clips of {split}. " + sounds.legend(data["audio"]["samples"], rate)
     if answered.right:
         caption = "Right answers and their probabilities."
@@ -73,6 +78,11 @@ def sample_rate(data: Mapping[str, Any]) -> int:
     return data["audio"]["sample_rate"] if data["modality"] == "audio" else 0
 
 
+def several(data: Mapping[str, Any]) -> bool:
+    """Whether the model reads several inputs of an example at once."""
+    return data["modality"] == "audio_video"
+
+
 def attention(model: Any, answered: Answers, data: Mapping[str, Any]) -> Section:
     """Where the first cross-attend looks in a few of the examples."""
     examples = answered.right or answered.wrong
@@ -89,6 +99,8 @@ def attention(model: Any, answered: Answers, data: Mapping[str, Any]) -> Section
         "maximum), by the square root; below it stands that maximum in multiples of an even "
         "attention."
     )
+    if data["modality"] == "video":
+        caption += " Maps are summed over time; bars show how the attention is spread over it."
     if sample_rate(data):
         caption += " Bars show how the attention is spread over time alone."
     figure = pictures.attention(arrays, maps, titles, grid, sample_rate(data))

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from tf_perceiver.report import sounds, style
+from tf_perceiver.report import sounds, style, videos
 
 # The view on point clouds: from the front, to the right, a little from above; in degrees.
 _ELEVATION, _AZIMUTH = 22, -60
@@ -23,8 +23,8 @@ class Sample:
     """An example and the model's answer.
 
     Attributes:
-      array: what people see: image float32 [H, W, C] in [0, 1], points float32 [n, 3], or the
-        samples of a sound float32 [n].
+      array: what people see: image float32 [H, W, C] in [0, 1], points float32 [n, 3], the samples
+        of a sound float32 [n], a video float32 [T, H, W, 3], or a video and its sound by name.
       input: what the model read, by name.
       truth: name of the true class.
       answer: name of the most probable class.
@@ -32,7 +32,7 @@ class Sample:
       truth_score: probability of `truth`.
     """
 
-    array: np.ndarray
+    array: np.ndarray | Mapping[str, np.ndarray]
     input: Mapping[str, np.ndarray]
     truth: str
     answer: str
@@ -89,7 +89,7 @@ def attention(
       maps: S arrays float32 [K, M], each row a distribution over the M inputs.
       titles: K names of the maps.
       grid: what M enumerates: (rows, columns) of pictures, (times,) or (times, frequencies) of
-        sounds, None where inputs are points.
+        sounds, (times, rows, columns) of videos, None where inputs are points.
       rate: of sounds, in Hz.
     """
     rows, columns = len(arrays), 1 + len(titles)
@@ -106,6 +106,8 @@ def attention(
                 _cloud(axes, array, np.sqrt(weight / weight.max()), "viridis")
             elif array.ndim == 1:
                 sounds.draw_attention(axes, array, weight, grid)
+            elif array.ndim == 4:
+                videos.draw_attention(axes, array, weight, grid)
             else:
                 axes.imshow(
                     weight.reshape(grid), cmap="viridis", interpolation="nearest",
@@ -119,9 +121,13 @@ def attention(
     return figure
 
 
-def draw_input(axes: Axes, array: np.ndarray, rate: int = 0) -> None:
+def draw_input(axes: Axes, array: np.ndarray | Mapping[str, np.ndarray], rate: int = 0) -> None:
     """Draws one example as people see it; see `Sample.array`. `rate` is a sound's, in Hz."""
-    if array.ndim == 1:
+    if isinstance(array, Mapping):
+        videos.draw(axes, array["video"], array["audio"])
+    elif array.ndim == 4:
+        videos.draw(axes, array)
+    elif array.ndim == 1:
         sounds.draw(axes, array, rate)
     elif array.ndim == 2:
         # Nearer is darker; the darkest third of the map would hide the difference.
@@ -135,8 +141,8 @@ def draw_input(axes: Axes, array: np.ndarray, rate: int = 0) -> None:
 
 
 def _cell(
-    figure: Figure, rows: int, columns: int, index: int, array: np.ndarray, *,
-    below: float, head: float = 0.0,
+    figure: Figure, rows: int, columns: int, index: int,
+    array: np.ndarray | Mapping[str, np.ndarray], *, below: float, head: float = 0.0,
 ) -> Axes:  # fmt: skip
     """Axes for one picture of a grid, without ticks; `below` is the share kept for captions.
 
@@ -148,7 +154,7 @@ def _cell(
     left = (column + 0.04) / columns
     bottom = (height - head - (row + 1) * cell_height + below * cell_height) / height
     box = (left, bottom, 0.92 / columns, (1 - below - 0.03) * cell_height / height)
-    if array.ndim == 2:
+    if not isinstance(array, Mapping) and array.ndim == 2:
         axes = figure.add_axes(box, projection="3d")
         axes.set_axis_off()
     else:

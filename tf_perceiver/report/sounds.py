@@ -28,7 +28,7 @@ def draw(axes: Axes, waveform: np.ndarray, rate: int) -> None:
         shown, cmap="Blues", vmin=-RANGE_DB, vmax=0, extent=_SPECTROGRAM, origin="lower",
         aspect="auto", interpolation="bilinear",
     )  # fmt: skip
-    _waveform(axes, waveform, style.BLUE)
+    draw_waveform(axes, waveform, style.BLUE)
     axes.set(xlim=(0, 1), ylim=(0, 1))
 
 
@@ -55,7 +55,7 @@ def draw_attention(
         )  # fmt: skip
         bottom, height = _WAVEFORM[0] - _WAVEFORM[1], 2 * _WAVEFORM[1]
     else:
-        _waveform(axes, waveform, style.FAINT)
+        draw_waveform(axes, waveform, style.FAINT)
         bottom, height = 0.0, _SPECTROGRAM[3]
     edges = np.linspace(0, 1, len(over_time) + 1)
     axes.stairs(
@@ -100,13 +100,25 @@ def legend(samples: int, rate: int) -> str:
     )
 
 
-def _waveform(axes: Axes, waveform: np.ndarray, color: str) -> None:
-    """The least and the largest sample of each of some hundred stretches, filled between."""
-    middle, half = _WAVEFORM
+def draw_waveform(
+    axes: Axes, waveform: np.ndarray, color: str, *,
+    place: tuple[float, float] = _WAVEFORM, width: float = 1.0,
+) -> None:  # fmt: skip
+    """Draws the least and the largest sample of each of some hundred stretches, filled between.
+
+    Args:
+      axes: without ticks.
+      waveform: float32 [n], drawn scaled to its own peak.
+      color: of it.
+      place: its middle and half its height, in data coordinates.
+      width: from 0 to this, in data coordinates.
+    """
+    middle, half = place
     count = min(4 * _COLUMNS, len(waveform))
-    pieces = np.array_split(waveform / max(float(np.abs(waveform).max()), 1e-9), count)
-    low = np.array([piece.min() for piece in pieces])
-    high = np.array([piece.max() for piece in pieces])
-    places = np.linspace(0, 1, count)
-    axes.axhline(middle, color=color, linewidth=0.3)
+    scaled = waveform / max(float(np.abs(waveform).max()), 1e-9)
+    # Of one length but for a sample; `array_split` has all the longer pieces first.
+    starts = np.arange(count) * len(waveform) // count
+    low, high = np.minimum.reduceat(scaled, starts), np.maximum.reduceat(scaled, starts)
+    places = np.linspace(0, width, count)
+    axes.plot([0, width], [middle, middle], color=color, linewidth=0.3)
     axes.fill_between(places, middle + half * low, middle + half * high, color=color, linewidth=0.3)

@@ -23,6 +23,7 @@ from typing import Any
 
 OURS = ("tf_perceiver", "pipelines", "beam_preprocess", "configs")
 BATCH = 64  # files a request
+READ = ("image_bytes", "points", "waveform")
 
 
 def add_site_packages() -> None:
@@ -61,6 +62,7 @@ def predict(model: pathlib.Path, files: Sequence[str]) -> Iterator[dict[str, Any
 
     Raises:
       ValueError: no SavedModel there; a sound of another kind or rate; a model without labels.
+      ValueError: no SavedModel there, or one of something else; a sound of another kind or rate.
       OSError: a file can't be read.
     """
     folder = version_folder(model)
@@ -73,7 +75,13 @@ def predict(model: pathlib.Path, files: Sequence[str]) -> Iterator[dict[str, Any
     # The loaded object owns the variables, so it must live as long as the signature is called.
     loaded = tf.saved_model.load(str(folder))
     serving = loaded.signatures["serving_default"]
-    ((name, spec),) = serving.structured_input_signature[1].items()
+    asked = serving.structured_input_signature[1]
+    name, spec = next(iter(asked.items()))
+    if len(asked) > 1 or name not in READ:
+        raise ValueError(
+            f"the model takes {' and '.join(sorted(asked))}, this client sends one of "
+            f"{', '.join(READ)}; ask it by tf_perceiver.predict or over HTTP"
+        )
 
     def read(file: str) -> Any:
         if name == "points":

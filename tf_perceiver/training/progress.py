@@ -23,6 +23,7 @@ _SHOWN: dict[str, Callable[[float], str]] = {
     "accuracy": lambda share: f"accuracy {100 * share:.1f} %",
     "eval_loss": "eval loss {:.3f}".format,
     "eval_accuracy": lambda share: f"eval accuracy {100 * share:.1f} %",
+    "eval_mean_average_precision": "eval mAP {:.3f}".format,
     "input_wait": lambda share: f"waiting for input {100 * share:.0f} %",
 }
 

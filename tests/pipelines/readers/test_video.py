@@ -1,0 +1,273 @@
+"""Videos of real encoders: pictures and sound on one clock, or rejected with the reason."""
+
+from __future__ import annotations
+
+import io
+
+import av
+import clips
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipelines.readers import Rejected, video
+
+RATE = 16_000
+FPS = clips.FPS
+
+
+def read(data: bytes, **options) -> video.Clip:
+    options = {"fps": FPS, "size": 32, "sample_rate": RATE} | options
+    return video.read(data, "a.mp4", **options)
+
+
+def pixels(clip: video.Clip) -> np.ndarray:
+    """uint8 `[frames, height, width, 3]`."""
+    return np.stack([np.asarray(Image.open(io.BytesIO(frame))) for frame in clip.frames])
+
+
+def flash_seconds(clip: video.Clip, fps: int = FPS) -> tuple[float, float]:
+    """When the flash begins and ends."""
+    white = np.flatnonzero(pixels(clip).mean(axis=(1, 2, 3)) > 150)
+    assert (np.diff(white) == 1).all()
+    return white[0] / fps, (white[-1] + 1) / fps
+
+
+def beep_seconds(clip: video.Clip, rate: int = RATE) -> tuple[float, float]:
+    """When the beep begins and ends."""
+    loud = np.flatnonzero(np.abs(clip.audio) > 0.2 * 32768)
+    return loud[0] / rate, loud[-1] / rate
+
+
+@pytest.mark.parametrize("kind", clips.KINDS)
+@pytest.mark.parametrize(("fps", "rate"), [(25, 16_000), (10, 48_000)])
+def test_flash_and_beep_come_when_they_should(kind, fps, rate):
+    clip = read(clips.encoded(kind), fps=fps, sample_rate=rate)
+    assert len(clip.audio) == round(len(clip.frames) * rate / fps)
+    assert clip.audio_present
+    # MP3 in AVI: its delay of 25 ms isn't told by the file, and moves the pictures by a frame.
+    late = 0.04 if kind.startswith("avi") else 0
+    for seen, heard, expected in zip(
+        flash_seconds(clip, fps), beep_seconds(clip, rate), clips.FLASH, strict=True
+    ):
+        assert seen == pytest.approx(expected + late / 2, abs=late / 2 + 0.5 / fps)
+        assert heard == pytest.approx(expected + late / 2, abs=late / 2 + 0.01)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in clips.KINDS if kind[:3] not in ("avi", "mpe")])
+def test_a_variable_frame_rate_keeps_its_times(kind):
+    clip = read(clips.encoded(kind, clips.irregular()))
+    assert flash_seconds(clip) == clips.FLASH
+    assert beep_seconds(clip) == pytest.approx(clips.BEEP, abs=0.01)
+    assert len(clip.frames) == pytest.approx(75, abs=1)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in clips.KINDS if kind[:3] != "avi"])
+def test_a_sound_that_starts_late_begins_with_silence(kind):
+    # An AVI has no place for when a track starts.
+    clip = read(clips.encoded(kind, sound_start=0.6))
+    assert flash_seconds(clip) == clips.FLASH
+    assert beep_seconds(clip) == pytest.approx(clips.BEEP, abs=0.01)
+    assert np.abs(clip.audio[: int(0.5 * RATE)]).max() < 100
+
+
+def test_a_sound_that_starts_much_earlier_shows_the_first_picture_meanwhile():
+    clip = read(clips.encoded("matroska, h264, opus", clips.regular()[20:]))
+    assert flash_seconds(clip) == clips.FLASH
+    assert beep_seconds(clip) == pytest.approx(clips.BEEP, abs=0.01)
+    shown = pixels(clip)
+    assert (shown[:20] == shown[0]).all()
+
+
+def test_a_sound_that_ends_early_ends_with_silence_and_one_that_ends_late_keeps_the_picture():
+    short = read(clips.encoded(sound=clips.tone(RATE, 1.5)))
+    assert (len(short.frames), len(short.audio)) == (75, 48_000)
+    assert np.abs(short.audio[int(1.7 * RATE) :]).max() == 0
+    long = read(clips.encoded(times=clips.regular(1.28)))
+    assert len(long.frames) == pytest.approx(75, abs=2)
+    assert beep_seconds(long) == pytest.approx(clips.BEEP, abs=0.01)
+    assert long.frames[-1] == long.frames[32]
+
+
+def test_without_sound_there_is_silence_unless_sound_is_needed():
+    clip = read(clips.encoded(silent=True))
+    assert not clip.audio_present
+    assert (len(clip.frames), len(clip.audio), np.abs(clip.audio).max()) == (75, 48_000, 0)
+    with pytest.raises(Rejected, match="no-sound: a.mp4 has no audio track"):
+        read(clips.encoded(silent=True), need_sound=True)
+
+
+def test_silence_is_sound():
+    clip = read(clips.encoded(sound=np.zeros(48_000, np.float32)))
+    assert clip.audio_present
+    assert np.abs(clip.audio).max() < 10
+
+
+def test_one_picture_lasts_as_long_as_its_sound():
+    assert len(read(clips.encoded(times=np.zeros(1), silent=True)).frames) == 1
+    clip = read(clips.encoded(times=np.zeros(1)))
+    assert len(clip.frames) == pytest.approx(75, abs=1)
+    assert len(set(clip.frames)) == 1
+
+
+@settings(max_examples=12)
+@given(st.floats(0, 2), st.floats(0.2, 1))
+def test_a_stretch_of_a_clip_is_what_the_whole_clip_has_there(start, length):
+    whole, part = WHOLE, read(CLIP, start=start, end=start + length)
+    first = round(start * FPS)
+    assert part.frames == whole.frames[first : first + len(part.frames)]
+    assert len(part.frames) == pytest.approx(length * FPS, abs=1)
+    expected = whole.audio[first * RATE // FPS :][: len(part.audio)]
+    np.testing.assert_array_equal(part.audio, expected)
+
+
+CLIP = clips.encoded()
+WHOLE = read(CLIP)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [(32, (32, 48)), (64, (64, 96)), (200, (64, 96)), (9, (9, 14))]
+)
+def test_the_short_side_is_scaled_down_and_never_up(size, expected):
+    shown = pixels(read(CLIP, size=size))
+    assert shown.shape[1:3] == expected
+    edge = shown[0, :, : max(expected[1] // 16, 1)].mean()
+    assert edge == pytest.approx(200, abs=25)
+    assert shown[0, :, expected[1] // 2 :].mean() == pytest.approx(20, abs=4)
+
+
+def test_the_same_file_gives_the_same_bytes():
+    again = read(CLIP)
+    assert again.frames == WHOLE.frames
+    np.testing.assert_array_equal(again.audio, WHOLE.audio)
+
+
+def pcm(samples: np.ndarray) -> bytes:
+    """A video with a sound of floats."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as container:
+        stream = container.add_stream("mpeg4", rate=FPS)
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
+        audio = container.add_stream("pcm_f32le", rate=RATE)
+        audio.layout = "mono"
+        for time in clips.regular(1.0):
+            frame = av.VideoFrame.from_ndarray(clips.picture(time), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+        frame = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
+        frame.sample_rate = RATE
+        container.mux(audio.encode(frame))
+        container.mux(audio.encode(None))
+    return file.getvalue()
+
+
+def cover() -> bytes:
+    """An MP3 with a picture on its cover."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp3") as container:
+        audio = container.add_stream("libmp3lame", rate=44_100)
+        audio.layout = "mono"
+        picture = container.add_stream("mjpeg", rate=1)
+        picture.height, picture.width, picture.pix_fmt = 64, 96, "yuvj420p"
+        picture.disposition = av.stream.Disposition.attached_pic
+        frame = av.VideoFrame.from_ndarray(clips.picture(0.0), format="rgb24")
+        container.mux(picture.encode(frame))
+        container.mux(picture.encode(None))
+        frame = av.AudioFrame.from_ndarray(clips.tone(44_100)[None], format="fltp", layout="mono")
+        frame.sample_rate = 44_100
+        container.mux(audio.encode(frame))
+        container.mux(audio.encode(None))
+    return file.getvalue()
+
+
+def sound_alone() -> bytes:
+    import soundfile
+
+    file = io.BytesIO()
+    soundfile.write(file, clips.tone(RATE), RATE, format="WAV")
+    return file.getvalue()
+
+
+def no_pictures() -> bytes:
+    """A file whose video track is empty."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as container:
+        stream = container.add_stream("mpeg4", rate=FPS)
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
+        audio = container.add_stream("pcm_f32le", rate=RATE)
+        audio.layout = "mono"
+        frame = av.AudioFrame.from_ndarray(clips.tone(RATE)[None], format="flt", layout="mono")
+        frame.sample_rate = RATE
+        container.mux(audio.encode(frame))
+        container.mux(audio.encode(None))
+    return file.getvalue()
+
+
+BAD = {
+    "empty": (lambda: b"", "empty-file"),
+    "text": (lambda: b"no video" * 100, "corrupt-video"),
+    "sound alone": (sound_alone, "no-video"),
+    "sound with a cover": (cover, "no-video"),
+    "no pictures": (no_pictures, "no-frames"),
+    "NaN": (lambda: pcm(np.full(RATE, np.nan, np.float32)), "not-finite"),
+    "loud": (lambda: pcm(np.full(RATE, 100, np.float32)), "out-of-range"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_no_good_is_rejected_with_the_reason(name):
+    make, reason = BAD[name]
+    with pytest.raises(Rejected) as error:
+        read(make())
+    assert error.value.reason == reason
+    assert "\n" not in error.value.detail
+
+
+def test_floats_come_back():
+    clip = read(pcm(clips.tone(RATE, 1.0, (0.2, 0.4))))
+    assert beep_seconds(clip) == pytest.approx((0.2, 0.4), abs=0.001)
+
+
+@pytest.mark.parametrize("kind", clips.KINDS)
+def test_a_file_cut_anywhere_is_rejected(kind):
+    data = clips.encoded(kind)
+    for share in np.linspace(0.02, 0.99, 15):
+        cut = int(share * len(data))
+        if kind.startswith("mpeg") and not cut % 2048:
+            cut -= 1  # Between two packs nothing is missing that was announced.
+        with pytest.raises(Rejected) as error:
+            read(data[:cut])
+        assert error.value.reason in ("corrupt-video", "truncated-video", "no-video"), share
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_cut_mp4_is_rejected_wherever_its_index_is(fast, tmp_path):
+    path = tmp_path / "a.mp4"
+    options = {"movflags": "faststart"} if fast else {}
+    with av.open(io.BytesIO(CLIP)) as source, av.open(str(path), "w", options=options) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    data = path.read_bytes()
+    assert len(read(data).frames) == 75
+    with pytest.raises(Rejected, match="corrupt-video|truncated-video"):
+        read(data[: int(0.8 * len(data))])
+
+
+def test_a_stretch_behind_the_end_is_rejected():
+    with pytest.raises(Rejected, match=r"too-short: a.mp4 has 3.0. s, wanted from 5 s on"):
+        read(CLIP, start=5.0, end=6.0)
+
+
+def test_a_record_is_checked():
+    video.check(WHOLE.frames, "record 0")
+    with pytest.raises(Rejected, match="no-frames"):
+        video.check([], "record 0")
+    with pytest.raises(Rejected, match=r"corrupt-image: record 0: frame 1 "):
+        video.check([WHOLE.frames[0], WHOLE.frames[1][:300]], "record 0")
+    with pytest.raises(Rejected, match="mixed-sizes"):
+        video.check([WHOLE.frames[0], read(CLIP, size=16).frames[0]], "record 0")
