@@ -15,7 +15,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import base, feeds, small
 from tf_perceiver import presets
 
 INPUTS = ("", "mel_video", "raw", "mel", "video")
@@ -35,7 +35,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
     config.task = ConfigDict({"name": "audioset"})
     seen, heard = video(tiny), audio(tiny, "mel" in inputs)
     if inputs in ("", "mel_video"):
-        config.data = base.seen_and_heard(seen, heard)
+        config.data = feeds.seen_and_heard(seen, heard)
     else:
         config.data = seen if inputs == "video" else heard
     config.data.target = "labels"
@@ -51,7 +51,7 @@ def video(tiny: bool) -> ConfigDict:
     """32 frames at 25 a second, crops, flips and colours."""
     frames, side = (4, (16, 16)) if tiny else (presets.AUDIOSET_FRAMES, (224, 224))
     batch_size, clips = (4, 3) if tiny else (512, CLIPS)
-    return base.videos(frames, side, batch_size, fps=FPS, eval_clips=clips)
+    return feeds.videos(frames, side, batch_size, fps=FPS, eval_clips=clips)
 
 
 def audio(tiny: bool, mel: bool) -> ConfigDict:
@@ -66,7 +66,7 @@ def audio(tiny: bool, mel: bool) -> ConfigDict:
         # The paper names SpecAugment without its widths.
         further.update(time_masks=2, frequency_masks=2)
         further.update(time_mask_width=2 if tiny else 10, frequency_mask_width=2 if tiny else 8)
-    return base.sounds(rate, samples, 4 if tiny else 512, **further)
+    return feeds.sounds(rate, samples, 4 if tiny else 512, **further)
 
 
 def paper_model(inputs: str) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def paper_model(inputs: str) -> dict[str, Any]:
 def tiny_model(inputs: str) -> dict[str, Any]:
     """A preset's structure at the size of tests."""
     model = paper_model(inputs)
-    trunk = base.small_pixels(
+    trunk = small.small_pixels(
         True, size=8, bands=4, latents=8, channels=16, self_attends=1, cross_attends=2
     )["trunk"]
     model["trunk"] = {**trunk, "sharing": "none"}

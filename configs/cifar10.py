@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import base, feeds, small
 
 VARIANTS = ("small", "tiny")
 
@@ -26,7 +26,7 @@ def get_config(variant: str = "small") -> ConfigDict:
     tiny = variant == "tiny"
     config = base.classification(
         f"cifar10:{variant}",
-        base.small_pixels(
+        small.small_pixels(
             tiny,
             size=32,
             patch=4,
@@ -37,7 +37,7 @@ def get_config(variant: str = "small") -> ConfigDict:
             cross_heads=6,
         ),
     )
-    config.data = base.images(
+    config.data = feeds.images(
         (32, 32),
         32 if tiny else 64,
         mean=(0.491, 0.482, 0.447),

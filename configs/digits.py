@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import base, feeds, small
 
 VARIANTS = ("small", "tiny")
 
@@ -21,7 +21,7 @@ def get_config(variant: str = "small") -> ConfigDict:
     if variant not in VARIANTS:
         raise base.unknown_variant(variant, VARIANTS)
     tiny = variant == "tiny"
-    model = base.small_pixels(
+    model = small.small_pixels(
         tiny,
         size=8,
         bands=3,
@@ -31,7 +31,7 @@ def get_config(variant: str = "small") -> ConfigDict:
         cross_attends=3,
     )
     config = base.classification(f"digits:{variant}", model)
-    config.data = base.images(
+    config.data = feeds.images(
         (8, 8),
         32 if tiny else 128,
         # Grey is read as three equal channels: content has more weight beside the positions,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import base, feeds, small
 from tf_perceiver import presets
 
 VARIANTS = ("paper", "small", "tiny")
@@ -22,16 +22,16 @@ def get_config(variant: str = "small") -> ConfigDict:
         raise base.unknown_variant(variant, VARIANTS)
     if variant == "paper":
         config = base.classification(f"esc50:{variant}", presets.audioset_raw())
-        config.data = base.sounds(SAMPLE_RATE, 61_440, 512)
+        config.data = feeds.sounds(SAMPLE_RATE, 61_440, 512)
         config.data.shuffle_buffer = 1024  # A record has half a megabyte.
         config.train.epochs = 100.0
         return config
     tiny = variant == "tiny"
     config = base.classification(
         f"esc50:{variant}",
-        base.small_spectrograms(tiny, frames=240, bins=64, bands=6, latents=48, channels=192),
+        small.small_spectrograms(tiny, frames=240, bins=64, bands=6, latents=48, channels=192),
     )
-    config.data = base.sounds(
+    config.data = feeds.sounds(
         SAMPLE_RATE,
         5 * SAMPLE_RATE,
         8 if tiny else 32,

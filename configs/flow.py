@@ -20,7 +20,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import base, feeds
 from tf_perceiver import presets
 
 VARIANTS = ("small", "overfit", "tiny", "paper")
@@ -35,7 +35,7 @@ def get_config(variant: str = "small") -> ConfigDict:
     match variant:
         case "paper":
             config = _config(variant, presets.io_flow(), presets.FLOW_SIZE)
-            config.data = base.frame_pairs(presets.FLOW_SIZE, presets.FLOW_SIZE, 512)
+            config.data = feeds.frame_pairs(presets.FLOW_SIZE, presets.FLOW_SIZE, 512)
             config.optimizer.learning_rate = 4e-4
             config.optimizer.schedule = "cosine"
             config.train.epochs = 480.0
@@ -43,14 +43,14 @@ def get_config(variant: str = "small") -> ConfigDict:
             size = (16, 24)
             model = _model(size, bands=4, latents=8, channels=16, self_attends=1, heads=2)
             config = _config(variant, model, size, overlap=4)
-            config.data = base.frame_pairs(size, (24, 32), 4, erase_size=(4, 8))
+            config.data = feeds.frame_pairs(size, (24, 32), 4, erase_size=(4, 8))
             base.pace(config, True, epochs=1.0)
         case "small":
             size = (64, 64)
             model = _model(size, bands=16, latents=96, channels=192, self_attends=6, heads=4)
             config = _config(variant, model, size)
             # Not further apart than the frames: photographs of any proportions, 128 at the longer.
-            config.data = base.frame_pairs(
+            config.data = feeds.frame_pairs(
                 size, (116, 116), 16, scale=(0.9, 1.3), stretch=0.1, rotate_degrees=10.0,
                 flip_vertical=0.5, erase=0.0, asymmetric=0.0,
             )  # fmt: skip
@@ -62,7 +62,7 @@ def get_config(variant: str = "small") -> ConfigDict:
             size = (128, 192)
             model = _model(size, bands=24, latents=128, channels=128, self_attends=3, heads=4)
             config = _config(variant, model, size)
-            config.data = base.frame_pairs(size, size, 2, crop="centre", **UNCHANGED)
+            config.data = feeds.frame_pairs(size, size, 2, crop="centre", **UNCHANGED)
             config.data.eval_split = "train"
             config.optimizer.learning_rate = 4e-3
             config.optimizer.weight_decay = 0.0

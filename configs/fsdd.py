@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import base, feeds, small
 
 VARIANTS = ("small", "tiny")
 SAMPLE_RATE = 8000
@@ -23,9 +23,9 @@ def get_config(variant: str = "small") -> ConfigDict:
         raise base.unknown_variant(variant, VARIANTS)
     tiny = variant == "tiny"
     # 48 frames are three quarters of a second; one recording in 40 is longer.
-    model = base.small_spectrograms(tiny, frames=48, bins=48, bands=6, latents=32, channels=128)
+    model = small.small_spectrograms(tiny, frames=48, bins=48, bands=6, latents=32, channels=128)
     config = base.classification(f"fsdd:{variant}", model)
-    config.data = base.sounds(
+    config.data = feeds.sounds(
         SAMPLE_RATE,
         SAMPLE_RATE * 3 // 4,
         32 if tiny else 64,

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from configs import base, text_mlm
+from configs import base, feeds, text_mlm
 
 VARIANTS = ("paper", "small", "tiny")
 
@@ -30,7 +30,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
     decoder.update(kind="classification", query_channels=model["inputs"]["width"])
     config = base.classification(f"glue:{variant}", model)
     config.task = ConfigDict({"name": "sentences"})
-    config.data = base.texts(model["inputs"]["length"], 32, sentences=True)
+    config.data = feeds.texts(model["inputs"]["length"], 32, sentences=True)
     config.data.eval_split = "val"
     config.optimizer.schedule = "cosine"
     config.optimizer.learning_rate = 5e-5

@@ -11,7 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import base, feeds, small
 
 VARIANTS = ("small", "small_audio", "small_video", "tiny", "tiny_audio", "tiny_video")
 SAMPLE_RATE = 16_000
@@ -32,7 +32,7 @@ def get_config(variant: str = "small") -> ConfigDict:
     size, _, read = variant.partition("_")
     batch_size = 8 if tiny else 32
     frames, side = (8, (16, 24)) if tiny else (FRAMES, SIZE)
-    video = base.videos(
+    video = feeds.videos(
         frames, side, batch_size, fps=FPS,
         stride=5 if tiny else 1,
         place=0.0,
@@ -47,7 +47,7 @@ def get_config(variant: str = "small") -> ConfigDict:
         std=(0.25, 0.25, 0.25),
     )  # fmt: skip
     samples = FRAMES * SAMPLE_RATE // FPS if read != "audio" else 72 * SAMPLE_RATE // FPS
-    audio = base.sounds(
+    audio = feeds.sounds(
         SAMPLE_RATE,
         samples,
         batch_size,
@@ -69,8 +69,8 @@ def get_config(variant: str = "small") -> ConfigDict:
         model = {"kind": "multimodal", "min_padding": 6, "modalities": inputs}
         for part in inputs.values():
             del part["modality"]
-        data = base.seen_and_heard(video, audio)
-    trunk = base.small_pixels(
+        data = feeds.seen_and_heard(video, audio)
+    trunk = small.small_pixels(
         tiny, size=8, bands=1, latents=32, channels=128, self_attends=3, cross_attends=3,
         cross_heads=1 if tiny else 3,
     )["trunk"]  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import base, feeds
 from tf_perceiver import presets
 
 VARIANTS = ("paper", "small", "tiny")
@@ -20,7 +20,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
         raise base.unknown_variant(variant, VARIANTS)
     config = base.classification(f"imagenet:{variant}", presets.imagenet())
     if variant == "paper":
-        config.data = base.images((224, 224), 1024)
+        config.data = feeds.images((224, 224), 1024)
         config.data.eval_split = "val"
         config.optimizer.schedule = "step"
         config.optimizer.boundaries = (84 / 120, 102 / 120, 114 / 120)
@@ -40,7 +40,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
     )
     # The paper's shifts and cut-outs are in pixels of a full picture, so RandAugment fits here
     # too: it comes before the resize.
-    config.data = base.images((size, size), 8 if tiny else 64)
+    config.data = feeds.images((size, size), 8 if tiny else 64)
     config.data.eval_split = "val"
     base.pace(config, tiny, epochs=10.0)
     return config

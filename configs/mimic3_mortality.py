@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import base, feeds, small
 
 VARIANTS = ("small", "tiny")
 VARIABLES = 17
@@ -23,8 +23,8 @@ def get_config(variant: str = "small") -> ConfigDict:
     if variant not in VARIANTS:
         raise base.unknown_variant(variant, VARIANTS)
     tiny = variant == "tiny"
-    model = base.small_stays(tiny, variables=VARIABLES, width=32, knots=9, latents=16, channels=32)
-    data = base.stays("mimic3", VARIABLES, 64 if tiny else 768, 32 if tiny else 64, drop=0.5)
+    model = small.small_stays(tiny, variables=VARIABLES, width=32, knots=9, latents=16, channels=32)
+    data = feeds.stays("mimic3", VARIABLES, 64 if tiny else 768, 32 if tiny else 64, drop=0.5)
     config = base.mortality(f"mimic3_mortality:{variant}", model, data)
     base.pace(config, tiny, epochs=6.0)
     if not tiny:

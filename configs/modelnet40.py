@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import base, feeds
 from tf_perceiver import presets
 
 VARIANTS = ("paper", "small", "tiny")
@@ -25,7 +25,7 @@ def get_config(variant: str = "small") -> ConfigDict:
         raise base.unknown_variant(variant, VARIANTS)
     config = base.classification(f"modelnet40:{variant}", presets.modelnet40())
     if variant == "paper":
-        config.data = base.points(2048, 512)
+        config.data = feeds.points(2048, 512)
         config.optimizer.learning_rate = 1e-3
         config.optimizer.schedule = "constant"
         config.train.steps = 50_000
@@ -41,7 +41,7 @@ def get_config(variant: str = "small") -> ConfigDict:
         self_attends_per_block=1 if tiny else 4,
         self_heads=2 if tiny else 4,
     )
-    config.data = base.points(64 if tiny else 1024, 32)
+    config.data = feeds.points(64 if tiny else 1024, 32)
     config.task.label_smoothing = 0.1
     base.pace(config, tiny, epochs=24.0)
     return config

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import base, feeds, small
 
 VARIANTS = ("small", "tiny")
 SAMPLE_RATE = 16_000
@@ -20,9 +20,9 @@ def get_config(variant: str = "small") -> ConfigDict:
     tiny = variant == "tiny"
     config = base.classification(
         f"speech_commands:{variant}",
-        base.small_spectrograms(tiny, frames=64, bins=64, bands=6, latents=48, channels=192),
+        small.small_spectrograms(tiny, frames=64, bins=64, bands=6, latents=48, channels=192),
     )
-    config.data = base.sounds(
+    config.data = feeds.sounds(
         SAMPLE_RATE,
         SAMPLE_RATE,
         32 if tiny else 128,

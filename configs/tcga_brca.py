@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import base, feeds
 
 VARIANTS = ("small", "tiny")
 TOKENS, WIDTH = 27, 247  # Groups that the table and its signatures give, and the largest of them.
@@ -39,7 +39,7 @@ def get_config(variant: str = "small") -> ConfigDict:
     }
     config = base.classification(f"tcga_brca:{variant}", model)
     config.task = ConfigDict({"name": "survival", "likelihood": "cox", "bins": 4, "alpha": 0.0})
-    config.data = base.profiles(
+    config.data = feeds.profiles(
         TOKENS, WIDTH, 32 if tiny else 256, noise=0.2, feature_dropout=0.5, group_dropout=0.2
     )
     base.pace(config, tiny, epochs=60.0)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import base, feeds
 from tf_perceiver import presets
 
 VARIANTS = ("paper", "small", "tiny")
@@ -51,12 +51,12 @@ def get_config(variant: str = "paper") -> ConfigDict:
     config.optimizer.weight_decay = 0.01
     length = config.model.inputs.length
     if variant == "paper":
-        config.data = base.texts(length, 2048, mask_share=MASK_SHARE)
+        config.data = feeds.texts(length, 2048, mask_share=MASK_SHARE)
         config.train.steps = 500_000
         config.train.eval_every = 10_000
         return config
     tiny = variant == "tiny"
-    config.data = base.texts(length, 8 if tiny else 32, mask_share=MASK_SHARE)
+    config.data = feeds.texts(length, 8 if tiny else 32, mask_share=MASK_SHARE)
     base.pace(config, tiny, epochs=10.0)
     config.optimizer.learning_rate = 4e-3
     config.optimizer.warmup_steps = 5 if tiny else 200

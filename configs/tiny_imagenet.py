@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import base, feeds, small
 
 VARIANTS = ("small", "tiny")
 
@@ -16,10 +16,10 @@ def get_config(variant: str = "small") -> ConfigDict:
     tiny = variant == "tiny"
     config = base.classification(
         f"tiny_imagenet:{variant}",
-        base.small_pixels(tiny, size=64, bands=16, latents=48, channels=192, self_attends=3),
+        small.small_pixels(tiny, size=64, bands=16, latents=48, channels=192, self_attends=3),
     )
     # No RandAugment: its shifts of 50 pixels are made for pictures several times this size.
-    config.data = base.images((64, 64), 16 if tiny else 64, randaugment_layers=0)
+    config.data = feeds.images((64, 64), 16 if tiny else 64, randaugment_layers=0)
     config.data.image.crop_area = (0.35, 1.0)
     config.data.image.eval_crop = 1.0
     config.data.eval_split = "val"

@@ -25,7 +25,6 @@ from pipelines import (
     text,
     video,
 )
-from pipelines import audio, audio_video, image, mixing, points, targets, video
 from pipelines.records import DatasetInfo, Feature
 
 MODALITIES: dict[str, ModuleType] = {
@@ -37,8 +36,6 @@ MODALITIES: dict[str, ModuleType] = {
     "points": points,
     "series": series,
     "text": text,
-    "image": image,
-    "points": points,
     "video": video,
 }
 """`config.data.modality` -> the module that prepares it. A module has

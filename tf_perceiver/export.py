@@ -236,8 +236,6 @@ def usage(version: Path, modality: str) -> str:
         "points": ("[[0.1, 0.2, 0.3], ...]", "FILE.off"),
         "series": ('{"hour": [0.1, ...], "variable": [23, ...], "value": [73.0, ...]}', "FILE.csv"),
         "text": (image.replace("png", "txt"), "FILE.txt"),
-        "image": (image, "FILE.png"),
-        "points": ("[[0.1, 0.2, 0.3], ...]", "FILE.off"),
         "video": (frames, "FILE.mp4"),
     }[modality]
     return "\n".join(

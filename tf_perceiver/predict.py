@@ -24,7 +24,6 @@ from absl import flags
 from tf_perceiver.report.answer_lines import LINES, Answer, Wanted
 from tf_perceiver.serving import raw_files
 from tf_perceiver.serving.raw_files import RAW_KINDS, Arrays
-from pipelines.readers import Rejected, audio, image, points, video
 
 MODEL = flags.DEFINE_string("model", None, "A version of an export, or the folder of versions.")
 TOP_K = flags.DEFINE_integer("top_k", 1, "How many classes to print, the most probable first.", 1)
@@ -33,27 +32,6 @@ JSON = flags.DEFINE_bool("json", False, "Whether to print one JSON object a file
 OUTPUT = flags.DEFINE_string("output", ".", "Folder for answers that are files: a pair's flow.")
 
 BATCH_SIZE = 32
-# Meshes are sampled and clouds are limited to this many points; the model's own graph then takes
-# as many as it was trained on.
-MAX_POINTS = 10_000
-SEED = 0
-
-SUFFIXES = {
-    "audio": audio.SUFFIXES,
-    "audio_video": video.SUFFIXES,
-    "image": image.SUFFIXES,
-    "points": points.SUFFIXES,
-    "video": video.SUFFIXES,
-}
-KINDS = {
-    "audio": "a sound",
-    "audio_video": "a video",
-    "image": "an image",
-    "points": "a point cloud",
-    "video": "a video",
-}
-
-Arrays = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +41,6 @@ class Model:
     Attributes:
       serve: the signature `serving_default`.
       modality: of `RAW_KINDS`.
-      modality: one of `KINDS`.
       task: name of the task, which says how an answer is told.
       labels: class names in the order of the probabilities.
       properties: what every raw example must have, such as {"sample_rate": 16000}.
@@ -188,83 +165,6 @@ def check_groups(files: Sequence[str], count: int) -> None:
                 f"{other} and {file} have one name, and so have their answers: ask one by one, "
                 "each with an --output of its own"
             )
-    suffix = Path(file).suffix.lower()
-    for other, suffixes in SUFFIXES.items():
-        if suffix in suffixes - SUFFIXES[model.modality]:
-            raise ValueError(f"{file} is {KINDS[other]}, the model takes {KINDS[model.modality]}")
-    try:
-        content = Path(file).read_bytes()
-    except OSError as error:
-        raise ValueError(f"{file} can't be read: {error.strerror}") from error
-    try:
-        return READERS[model.modality](content, file, model.properties)
-    except Rejected as error:
-        raise ValueError(error.detail) from error
-
-
-def read_sound(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
-    """A sound of any format and rate, float32 [n] in [-1, 1] at the model's rate."""
-    waveform = audio.read(content, file, properties["sample_rate"])
-    return {"waveform": (waveform / audio.FULL_SCALE).astype(np.float32)}
-
-
-def read_image(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
-    """An image's bytes as TensorFlow decodes them, a scalar."""
-    del properties
-    return {"image_bytes": np.array(image.check(content, file), object)}
-
-
-def read_points(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
-    """Points of a cloud or of a mesh's surface, float32 [n, 3]."""
-    del properties
-    return {"points": points.read(content, file, MAX_POINTS, SEED)}
-
-
-def read_frames(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
-    """The pictures of a video at the model's rate, JPEGs [n]."""
-    clip = _clip(content, file, properties)
-    return {"frames_bytes": np.array(clip.frames, object)}
-
-
-def read_video(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
-    """The pictures of a video, and its sound, float32 [m] in [-1, 1]; silence where it has none."""
-    clip = _clip(content, file, properties)
-    waveform = (clip.audio / audio.FULL_SCALE).astype(np.float32)
-    return {"frames_bytes": np.array(clip.frames, object), "waveform": waveform}
-
-
-def _clip(content: bytes, file: str, properties: Mapping[str, Any]) -> video.Clip:
-    return video.read(
-        content, file, fps=properties["fps"], size=properties["frame_size"],
-        sample_rate=properties["sample_rate"],
-    )  # fmt: skip
-
-
-READERS = {
-    "audio": read_sound,
-    "audio_video": read_video,
-    "image": read_image,
-    "points": read_points,
-    "video": read_frames,
-}
-
-
-def describe_label(answer: Answer, model: Model, top_k: int, as_json: bool) -> str:
-    """The most probable labels, in one line."""
-    probabilities = answer.said["probabilities"]
-    order = np.argsort(-probabilities, kind="stable")[:top_k]
-    top = [(model.labels[i], float(probabilities[i])) for i in order]
-    if not as_json:
-        return f"{answer.file}: " + ", ".join(f"{label} {score:.4f}" for label, score in top)
-    label, score = top[0]
-    row = {"file": answer.file, "label": label, "score": score}
-    if top_k > 1:
-        row["top"] = [{"label": label, "score": score} for label, score in top]
-    return json.dumps(row, ensure_ascii=False)
-
-
-# By task, what is printed of an answer.
-DESCRIBE = {"audioset": describe_label, "classification": describe_label}
 
 
 def _shapes(example: Arrays) -> list[tuple[int, ...]]:

@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs import base
+from configs import feeds
 from pipelines import audio, input_pipeline
 from pipelines.records import DatasetInfo, Feature, Shard, Split
 
@@ -24,7 +24,7 @@ def _prepare_eval(raw, cfg):
 
 
 def config(samples: int = 100, mel: dict | None = None, **fields):
-    return base.sounds(RATE, samples, 4, mel=mel, **fields).audio
+    return feeds.sounds(RATE, samples, 4, mel=mel, **fields).audio
 
 
 def counted(count: int) -> np.ndarray:
@@ -182,5 +182,5 @@ def test_records_of_another_rate_are_named(tmp_path):
         "again with --sample_rate=8000, or set the field to 16000",
     ):
         input_pipeline.train_stream(
-            info, str(tmp_path), base.sounds(RATE, 100, 4), seed=0, replica_batch=4
+            info, str(tmp_path), feeds.sounds(RATE, 100, 4), seed=0, replica_batch=4
         )

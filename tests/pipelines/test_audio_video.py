@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from beam_preprocess.datasets import grid
 from beam_preprocess.datasets.dataset import ReadOptions
-from configs import base
+from configs import feeds
 from pipelines import audio_video, preparation
 from pipelines.records import DatasetInfo, encode, parser
 from tf_perceiver.model import preprocessors
@@ -25,9 +25,9 @@ def config(frames: int = 50, mel: dict | None = None, seconds: float = 2.0, **fi
     """Two seconds of picture, 16 x 24 pixels, and of sound."""
     clips_fields = {name: fields.pop(name) for name in ("eval_clips",) if name in fields}
     dropout = {name: fields.pop(name) for name in list(fields) if name.endswith("dropout")}
-    video = base.videos(frames, (16, 24), 4, **{**STILL, **clips_fields, **fields})
-    audio = base.sounds(RATE, round(seconds * RATE), 4, mel=mel, **clips_fields)
-    return base.seen_and_heard(video, audio, **{"video_dropout": 0.0, **dropout})
+    video = feeds.videos(frames, (16, 24), 4, **{**STILL, **clips_fields, **fields})
+    audio = feeds.sounds(RATE, round(seconds * RATE), 4, mel=mel, **clips_fields)
+    return feeds.seen_and_heard(video, audio, **{"video_dropout": 0.0, **dropout})
 
 
 def info() -> DatasetInfo:

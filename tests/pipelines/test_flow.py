@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from configs import base
+from configs import feeds
 from pipelines import flow, preparation
 from pipelines.readers import flow as flow_files
 from pipelines.records import DatasetInfo
@@ -24,7 +24,7 @@ HEIGHT, WIDTH = 60, 84
 
 
 def config(size=(24, 32), eval_size=(60, 84), **fields):
-    return base.frame_pairs(size, eval_size, 2, **{**PLAIN, **fields}).flow
+    return feeds.frame_pairs(size, eval_size, 2, **{**PLAIN, **fields}).flow
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -279,10 +279,10 @@ def test_a_bad_field_is_named(changed, message):
 
 
 def test_a_dataset_of_pairs_fits_and_another_is_named():
-    data = base.frame_pairs((24, 32), (60, 84), 2)
+    data = feeds.frame_pairs((24, 32), (60, 84), 2)
     info = DatasetInfo("pairs", flow.FEATURES, (), {})
     assert set(preparation.of(info, data).features) == {"frames", "flow", "valid"}
     with pytest.raises(ValueError, match="flow needs the feature 'frames'"):
         preparation.of(DatasetInfo("none", {}, (), {}), data)
     with pytest.raises(ValueError, match="data.flow has no field"):
-        base.frame_pairs((24, 32), (60, 84), 2, colour=1.0)
+        feeds.frame_pairs((24, 32), (60, 84), 2, colour=1.0)

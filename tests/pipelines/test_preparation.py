@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import feeds
 from pipelines import preparation
 from pipelines.records import DatasetInfo, Feature
 
@@ -91,7 +91,7 @@ def test_what_does_not_fit_is_named(data, field, value, message):
 
 def test_cutmix_of_permuted_pictures_is_refused():
     info = DatasetInfo("p", {"image": Feature("bytes"), "label": Feature("int64")}, ("a",), {})
-    data = base.images((4, 4), 2, permutation_seed=1)
+    data = feeds.images((4, 4), 2, permutation_seed=1)
     preparation.of(info, data)
     data.mixing.cutmix = True
     with pytest.raises(ValueError, match="CutMix cuts rectangles.* or image.permutation_seed=0"):

@@ -8,13 +8,13 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configs import base
+from configs import feeds
 from pipelines import preparation, text
 from pipelines.records import DatasetInfo
 
 
 def config(length: int = 64, **fields):
-    return base.texts(length, 2, **fields).text
+    return feeds.texts(length, 2, **fields).text
 
 
 def prepared(string: str | bytes, cfg, key: str | None = None, seed: int | None = None) -> dict:
@@ -131,7 +131,7 @@ def test_values_out_of_range_are_named(fields, message):
 
 
 def test_a_pipeline_gives_the_same_batches_of_text():
-    data = base.texts(32, 2, mask_share=0.5)
+    data = feeds.texts(32, 2, mask_share=0.5)
     info = DatasetInfo("t", text.FEATURES, (), {})
     preparing = preparation.of(info, data)
     fields = {"text": tf.constant("some words are hidden"), "key": tf.constant("a")}

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from configs import base
+from configs import feeds
 from pipelines import video
 
 RAW = {"mean": (0.0,) * 3, "std": (1 / 255,) * 3}  # Prepared values are the pixels' own.
@@ -22,7 +22,7 @@ STILL = {
 
 
 def config(frames: int = 4, size: tuple[int, int] = (4, 4), **fields):
-    return base.videos(frames, size, 4, **{**RAW, **STILL, **fields}).video
+    return feeds.videos(frames, size, 4, **{**RAW, **STILL, **fields}).video
 
 
 def jpeg(pixels: np.ndarray) -> bytes:

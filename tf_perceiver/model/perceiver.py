@@ -115,13 +115,8 @@ def build(config: Mapping, outputs: int, kind: type[Perceiver] = Perceiver, **fu
     """Builds the model of ``config.model``: {"inputs", "trunk" and, if it has one, "decoder"}.
 
     Args:
-      config: of the model. outputs: number of classes.
-      kind: of model. further: its own arguments.
-def build(config: Mapping, outputs: int, kind: type[Perceiver] = Perceiver) -> Perceiver:
-    """Builds the model of ``config.model``: {"inputs", "trunk" and, if it has one, "decoder"}.
-
-    Args:
-      config: the fields. outputs: number of classes. kind: `Perceiver` or a subclass of it.
+      config: the fields. outputs: number of classes.
+      kind: `Perceiver` or a subclass of it. further: arguments of its own.
 
     Raises:
       ValueError: fields that there are not, or what the parts raise.

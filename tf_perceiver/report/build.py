@@ -67,9 +67,6 @@ def write_report(
         "similarity": sentences.scored_parts,
         "survival": survival.parts,
     }
-    from tf_perceiver.report import audioset, classification, page, sections
-
-    tasks = {"audioset": audioset.parts, "classification": classification.parts}
     run = Run(model, task, config, info, read_rows(metrics_file), step)
     headlines, parts = tasks[config["task"]["name"]](run, eval_batches)
     html = page.render(

@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tf_perceiver.report import charts, pictures, sections, sounds
-from tf_perceiver.report.answers import Answers, answers, attention_maps, in_place
 from tf_perceiver.report import charts, pictures, sections, sounds, videos
-from tf_perceiver.report.answers import Answers, answers, attention_maps
+from tf_perceiver.report.answers import Answers, answers, attention_maps, in_place
 from tf_perceiver.report.page import Headline, Section, Table
 from tf_perceiver.report.run import Batches, Run
 

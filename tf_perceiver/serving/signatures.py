@@ -84,12 +84,6 @@ def serving_function(
     one size. It gives what the task answers: one with labels `probabilities`, float32 [B, classes],
     `label`, string [B], the name of the most probable class, and `score`, float32 [B], its
     probability; see the `answers` of the others in `tf_perceiver.tasks`.
-    The function takes the `INPUTS` of the modality, such as `image_bytes`, string [B], for images,
-    `points`, float32 [B, n, 3], for points, `waveform`, float32 [B, n] in [-1, 1] at the records'
-    sample rate, for sound, and `frames_bytes`, string [B, n], JPEGs at the records' fps, for video:
-    any B, 0 included, and any n >= 1. A task with labels answers
-    with `probabilities`, float32 [B, classes], `label`, string [B], the name of the most probable
-    class, and `score`, float32 [B], its probability.
 
     Args:
       model: called as `model(inputs, training=False)`.

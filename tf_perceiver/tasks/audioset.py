@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from tf_perceiver.model import clips, perceiver
-from tf_perceiver.tasks import ranking
+from tf_perceiver.tasks import class_ranking as ranking
 from tf_perceiver.tasks.task import Batch, Task
 
 if TYPE_CHECKING:

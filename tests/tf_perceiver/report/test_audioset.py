@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs import base
+from configs import feeds
 from pipelines.records import DatasetInfo, Shard, Split
 from tf_perceiver import tasks
 from tf_perceiver.report import audioset, build
@@ -31,7 +31,7 @@ class Echo(tf.Module):
 def run() -> Run:
     split = Split("test", (Shard("toy-test.tfrecord-00000-of-00001", 4, 1, "0"),))
     info = DatasetInfo("toy", {}, LABELS, {"test": split})
-    config = {"name": "toy", "task": {"name": "audioset"}, "data": base.sounds(8_000, 800, 2)}
+    config = {"name": "toy", "task": {"name": "audioset"}, "data": feeds.sounds(8_000, 800, 2)}
     return Run(Echo(), tasks.build({"name": "audioset"}, info), config, info, [], 7)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from configs import base
+from configs import feeds
 from tf_perceiver.report import pictures, videos
 from tf_perceiver.report.pictures import Sample
 
@@ -59,7 +59,7 @@ def test_attention_is_summed_over_time_and_over_places():
 
 
 def test_the_legend_says_how_long_a_clip_is():
-    video = base.videos(50, (8, 8), 4, stride=2)
+    video = feeds.videos(50, (8, 8), 4, stride=2)
     assert videos.legend(video) == "4 of 50 frames from 4 s, line by line."
-    both = base.seen_and_heard(video, base.sounds(8_000, 4_000, 4))
+    both = feeds.seen_and_heard(video, feeds.sounds(8_000, 4_000, 4))
     assert videos.legend(both).endswith("below them 0.5 s of sound, scaled to its own peak.")

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
-from configs import base
+from configs import feeds
 from pipelines import audio as audio_pipeline
 from pipelines import image as image_pipeline
 from pipelines import points as points_pipeline
@@ -207,7 +207,7 @@ SOUND_INPUTS = {
 @pytest.mark.parametrize(("count", "size"), [(1, 320), (3, 50), (2, 999), (0, 320)])
 def test_sounds_of_any_length_are_answered_as_in_evaluation(representation, count, size):
     mel = None if representation == "waveform" else {"window": 64, "hop": 40, "bins": 10}
-    data = base.sounds(8_000, 320, 4, mel=mel)
+    data = feeds.sounds(8_000, 320, 4, mel=mel)
     model_config = {"inputs": SOUND_INPUTS[representation], "trunk": TRUNK}
     config = ConfigDict({"data": data, "model": model_config})
     model = build(config)
