@@ -23,7 +23,7 @@ from typing import Any
 
 OURS = ("tf_perceiver", "pipelines", "beam_preprocess", "configs")
 BATCH = 64  # files a request
-READ = ("image_bytes", "points", "waveform")
+READ = ("image_bytes", "points", "text_bytes", "waveform")
 
 
 def add_site_packages() -> None:
@@ -61,8 +61,8 @@ def predict(model: pathlib.Path, files: Sequence[str]) -> Iterator[dict[str, Any
         of `waveform`.
 
     Raises:
-      ValueError: no SavedModel there; a sound of another kind or rate; a model without labels.
-      ValueError: no SavedModel there, or one of something else; a sound of another kind or rate.
+      ValueError: no SavedModel there, or one of something else or without labels; a sound of
+        another kind or rate.
       OSError: a file can't be read.
     """
     folder = version_folder(model)
