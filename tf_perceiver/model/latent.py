@@ -21,7 +21,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tf_perceiver.model.attention import SelfAttention
-from tf_perceiver.model.linear import gelu, gelu_slope, standardise, standardise_slope
+from tf_perceiver.model.linear import gelu, gelu_and_slope, standardise, standardise_slope
 from tf_perceiver.model.linear import statistics_dtype as exact_dtype
 
 
@@ -115,8 +115,8 @@ class LatentLayer:
             upstream = tf.reshape(upstream, [-1, upstream.shape[-1]])
             # The MLP.
             before, read = _anew(upstream, hidden, mlp_normal)
-            activated = gelu(before)
-            d_hidden = _back(upstream, w.narrow) * gelu_slope(before)
+            activated, slope = gelu_and_slope(before)
+            d_hidden = _back(upstream, w.narrow) * slope
             d_scaled = tf.cast(_back(d_hidden, w.widen), exact)
             scaled = _scaled(read, w.mlp_gamma, w.mlp_beta, dtype)
             mlp_slopes = (

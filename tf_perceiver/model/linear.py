@@ -56,9 +56,10 @@ def gelu(x: tf.Tensor) -> tf.Tensor:
     return x * gate, lambda upstream: upstream * _gelu_slope(x, gate)
 
 
-def gelu_slope(x: tf.Tensor) -> tf.Tensor:
-    """The derivative of `gelu` at x."""
-    return _gelu_slope(x, _gelu_gate(x))
+def gelu_and_slope(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """`gelu` of x and its derivative there, for a gradient that needs both and has none itself."""
+    gate = _gelu_gate(x)
+    return x * gate, _gelu_slope(x, gate)
 
 
 _GELU = 2 * math.sqrt(2 / math.pi)
