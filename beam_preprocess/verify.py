@@ -21,7 +21,7 @@ from beam_preprocess.datasets import DATASETS, image_folder
 from beam_preprocess.datasets.dataset import Dataset
 from beam_preprocess.statistics import Totals, add_totals
 from pipelines import records
-from pipelines.readers import Rejected, audio, image, points, video
+from pipelines.readers import Rejected, audio, image, points
 
 _SHOWN_PROBLEMS = 20
 
@@ -67,8 +67,8 @@ def problems(directory: str, info: records.DatasetInfo) -> Iterator[str]:
     """Everything in which a folder differs from its description, one line each.
 
     Compared are the shards' presence, size, hash and record counts, every record's fields, every
-    image and frame by a full decode, every cloud's and sound's values, labels, the uniqueness of
-    keys over all splits, the statistics, and the list of rejects.
+    image by a full decode, every cloud's and sound's values, what else the dataset checks, labels,
+    the uniqueness of keys over all splits, the statistics, and the list of rejects.
 
     Args:
       directory: the folder, local or of any scheme TensorFlow knows.
@@ -218,8 +218,6 @@ def _check_content(example: dict[str, Any], where: str) -> None:
     if "points" in example:
         cloud = example["points"]
         points.check(cloud, where, len(cloud), seed=0)
-    if len(example.get("frames", ())):  # None where sound alone was read.
-        video.check(list(example["frames"]), where)
     if "audio" in example:
         audio.check(example["audio"], where)
 

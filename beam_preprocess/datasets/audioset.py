@@ -200,4 +200,5 @@ DATASET = Dataset(
     read_item=read_item,
     measure=measure,
     properties=grid.properties,
+    check_record=grid.check_record,
 )

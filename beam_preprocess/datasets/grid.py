@@ -128,6 +128,16 @@ def measure(fields: dict[str, Any]) -> dict[str, int]:
     }
 
 
+def check_record(fields: dict[str, Any], where: str) -> None:
+    """Decodes the frames again, where there are some: with `frame_size` 0 sound alone was read.
+
+    Raises:
+      Rejected: as `pipelines.readers.video.check`.
+    """
+    if len(fields["frames"]):
+        video.check(list(fields["frames"]), where)
+
+
 def properties(options: ReadOptions) -> dict[str, Any]:
     """Frames a second, pixels of the short side at most, and Hz, of every record."""
     return {
@@ -149,4 +159,5 @@ DATASET = Dataset(
     read_item=read_item,
     measure=measure,
     properties=properties,
+    check_record=check_record,
 )
