@@ -302,7 +302,7 @@ def decode_items(data: bytes, labels: Sequence[str], split: str) -> Iterator[tup
     for line in data.decode().splitlines():
         key, path, index, label, *details = json.loads(line)
         name = "" if label == NO_LABEL else labels[label]
-        yield Item(key, path, name, split, index, tuple(details)), label
+        yield Item(key, path, name, split, index, details=tuple(details)), label
 
 
 def item_seed(seed: int, key: str) -> int:
