@@ -22,7 +22,7 @@ def peak_of(subject: subjects.Maker, measure: str, precision: str = "float32") -
     tf.get_logger().setLevel("ERROR")
     tf.keras.mixed_precision.set_global_policy(precision)
     tf.matmul(tf.ones([8, 8]), tf.ones([8, 8]))  # The runtime's own memory is no model's.
-    baseline = peak.resident()
+    baseline = peak.baseline()
     with peak.watching() as watched:
         made = subject()
         for _ in range(RUNS):

@@ -7,6 +7,7 @@ the same lines.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import pathlib
 import resource
 import threading
@@ -29,6 +30,13 @@ def _field(name: str) -> int:
 def resident() -> int:
     """Resident set size now, bytes."""
     return _field("VmRSS")
+
+
+def baseline() -> int:
+    """`resident` without what was freed: that would be used again without being counted."""
+    with contextlib.suppress(OSError, AttributeError):  # Of glibc alone.
+        ctypes.CDLL(None).malloc_trim(0)
+    return resident()
 
 
 def reset() -> bool:

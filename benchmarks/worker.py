@@ -35,7 +35,7 @@ def serve(build: Callable[[], tuple[Calls, Mapping[str, Any]]]) -> None:
     _end_with_parent()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # What libraries print is no answer.
-    baseline = peak.resident()
+    baseline = peak.baseline()
     with peak.watching() as watched:
         calls, facts = build()
     built = watched.bytes - baseline

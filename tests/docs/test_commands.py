@@ -40,12 +40,10 @@ WITHOUT_HARDWARE = {
 }
 TEST_IMAGES = 7  # a class; no divisor of a batch, so that padding would be noticed
 TEST_SHAPES = 5
-# A class; of texts half of them.
-TEST_EXAMPLES = {"cifar10": TEST_IMAGES, "modelnet40": TEST_SHAPES, "fsdd": 10, "texts": 6}
 TEST_VIDEOS = 2
-# a class
+# A class; of texts half of them.
 TEST_EXAMPLES = {
-    "cifar10": TEST_IMAGES, "modelnet40": TEST_SHAPES, "fsdd": 10, "grid": TEST_VIDEOS
+    "cifar10": TEST_IMAGES, "modelnet40": TEST_SHAPES, "fsdd": 10, "grid": TEST_VIDEOS, "texts": 6,
 }  # fmt: skip
 
 
