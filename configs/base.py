@@ -53,6 +53,144 @@ def classification(name: str, model: dict[str, Any]) -> ConfigDict:
     )
 
 
+def images(
+    size: tuple[int, int],
+    batch_size: int,
+    *,
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406),
+    std: tuple[float, ...] = (0.229, 0.224, 0.225),
+    **image: Any,
+) -> ConfigDict:
+    """``config.data`` for pictures, with ImageNet's augmentation unless `image` says otherwise.
+
+    Args:
+      size: (height, width) of what the model sees.
+      batch_size: global, in training; evaluation takes twice as many.
+      mean, std: of the channels, of values in [0, 1].
+      image: further fields of ``data.image``.
+    """
+    fields = {
+        "size": size,
+        "channels": 3,
+        "train_crop": "inception",
+        "pad": 4,
+        "crop_area": (0.08, 1.0),
+        "rotate_degrees": 0.0,
+        "flip": True,
+        "randaugment_layers": 4,
+        "randaugment_magnitude": 5,
+        "eval_crop": 224 / 256,
+        "mean": mean,
+        "std": std,
+    }
+    unknown = set(image) - set(fields)
+    if unknown:
+        raise ValueError(f"data.image has no field {sorted(unknown)}; it has {sorted(fields)}")
+    return ConfigDict(
+        {
+            **_splits(batch_size),
+            "modality": "image",
+            "image": {**fields, **image},
+            # As in the paper's recipe, an example takes two records; one with both_ways.
+            "mixing": {"mixup_alpha": 0.0, "cutmix": False, "both_ways": False},
+        }
+    )
+
+
+def points(num_points: int, batch_size: int) -> ConfigDict:
+    """``config.data`` for point clouds, with the paper's augmentation.
+
+    Args:
+      num_points: that the model sees of each cloud.
+      batch_size: global, in training; evaluation takes twice as many.
+    """
+    return ConfigDict(
+        {
+            **_splits(batch_size),
+            "modality": "points",
+            "points": {
+                "num_points": num_points,
+                "scale": (0.99, 1.01),
+                "rotate": False,
+                "translate": 0.0,
+            },
+        }
+    )
+
+
+def sounds(
+    sample_rate: int,
+    samples: int,
+    batch_size: int,
+    *,
+    mel: dict[str, Any] | None = None,
+    **audio: Any,
+) -> ConfigDict:
+    """``config.data`` for sound: raw samples, or a log-mel spectrogram where `mel` has fields.
+
+    Args:
+      sample_rate: of the records, in Hz.
+      samples: that the model hears of each.
+      batch_size: global, in training; evaluation takes twice as many.
+      mel: fields of ``data.audio.mel`` other than those below. window and hop are in samples, low,
+        high in Hz; mean, std and floor in dB.
+      audio: further fields of ``data.audio``: the gain in dB, up or down, and SpecAugment's masks.
+    """
+    fields = {
+        "gain_db": 0.0,
+        "time_masks": 0,
+        "time_mask_width": 0,
+        "frequency_masks": 0,
+        "frequency_mask_width": 0,
+    }
+    bands = {
+        "window": sample_rate // 20,
+        "hop": sample_rate // 50,
+        "bins": 64,
+        "low": 20.0,
+        "high": min(sample_rate / 2, 20_000.0),
+        "floor": -100.0,
+        "mean": -40.0,
+        "std": 30.0,
+    }
+    for name, unknown in (("", set(audio) - set(fields)), (".mel", set(mel or {}) - set(bands))):
+        if unknown:
+            raise ValueError(f"data.audio{name} has no field {sorted(unknown)}")
+    return ConfigDict(
+        {
+            **_splits(batch_size),
+            "modality": "audio",
+            "audio": {
+                "sample_rate": sample_rate,
+                "samples": samples,
+                "representation": "waveform" if mel is None else "mel",
+                **fields,
+                **audio,
+                "mel": {**bands, **(mel or {})},
+            },
+        }
+    )
+
+
+def stays(layout: str, variables: int, length: int, batch_size: int, **series: Any) -> ConfigDict:
+    """``config.data`` for 48 hours of intensive care as irregular series.
+
+    Args:
+      layout: of the records, and the number of its `variables`.
+      length: measurements of a stay that the model sees at most.
+      batch_size: global, in training; evaluation takes twice as many.
+      series: further fields of ``data.series``: `drop` and `hide`, the probabilities with which
+        training leaves out a measurement, and all of a variable; `limit`, in deviations.
+    """
+    fields = {"hours": 48.0, "limit": 4.0, "drop": 0.0, "hide": 0.0}
+    if unknown := set(series) - set(fields):
+        raise ValueError(f"data.series has no field {sorted(unknown)}; it has {sorted(fields)}")
+    own = {"layout": layout, "variables": variables, "length": length}
+    return ConfigDict(
+        {**_splits(batch_size), "modality": "series", "series": {**own, **fields, **series}}
+    )
+
+
 def mortality(name: str, model: dict[str, Any], data: ConfigDict) -> ConfigDict:
     """Everything of an experiment that ranks stays by the risk of death.
 

@@ -37,7 +37,7 @@ def check(cfg: Any) -> None:
         cfg: the `data.series` section of a config.
 
     Raises:
-        ValueError: a count or a bound that isn't positive, `drop` outside [0, 1).
+        ValueError: a count or a bound that isn't positive, `drop` or `hide` outside [0, 1).
     """
     for name in ("length", "variables"):
         if cfg[name] < 1:
@@ -45,8 +45,11 @@ def check(cfg: Any) -> None:
     for name in ("hours", "limit"):
         if cfg[name] <= 0:
             raise ValueError(f"config.data.series.{name}={cfg[name]} must be greater than 0")
-    if not 0 <= cfg.drop < 1:
-        raise ValueError(f"config.data.series.drop={cfg.drop} must be in [0, 1); 0 keeps them all")
+    for name in ("drop", "hide"):
+        if not 0 <= cfg[name] < 1:
+            raise ValueError(
+                f"config.data.series.{name}={cfg[name]} must be in [0, 1); 0 keeps them all"
+            )
 
 
 def shape(cfg: Any) -> tuple[int, int]:
@@ -90,7 +93,11 @@ def statistics(info: DatasetInfo) -> dict[str, tuple]:
 def prepare_train(
     fields: Mapping[str, tf.Tensor], cfg: Any, seed: tf.Tensor
 ) -> dict[str, tf.Tensor]:
-    """A random subset of at most `cfg.length` measurements, each left out with probability `drop`.
+    """A random subset of the measurements, as large as `cfg.length` allows.
+
+    Each measurement is left out with probability `drop`, and with probability `hide` all those of a
+    variable: so no single one of them decides, and none is relied on to be there. What describes
+    the stay as a whole stays.
 
     Args:
         fields: "hour": float32 `[n]`, "variable": int64 `[n]`, "value": float32 `[n]`, n >= 1.
@@ -100,19 +107,18 @@ def prepare_train(
     Returns:
         As `prepare_eval`.
     """
-    order_seed, drop_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
-    if not cfg.drop:
-        return _prepare(fields, cfg, order_seed)
-    count = tf.size(fields["hour"])
-    kept = tf.random.stateless_uniform([count], drop_seed) >= cfg.drop
-    kept |= _is_descriptor(fields["variable"], cfg)
-    # Never nothing: then the first stays.
-    kept |= tf.logical_and(~tf.reduce_any(kept), tf.range(count) == 0)
-    return _prepare(
-        {name: tf.boolean_mask(field, kept) for name, field in fields.items() if name in FEATURES},
-        cfg,
-        order_seed,
-    )
+    order_seed, drop_seed, hide_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 3))
+    fields = {name: fields[name] for name in FEATURES}
+    if cfg.drop or cfg.hide:
+        variable = fields["variable"]
+        kept = tf.random.stateless_uniform([tf.size(variable)], drop_seed) >= cfg.drop
+        seen = tf.random.stateless_uniform([cfg.variables], hide_seed) >= cfg.hide
+        kept &= tf.gather(seen, variable)
+        kept |= _is_descriptor(variable, cfg)
+        # Never nothing: then the first stays.
+        kept |= ~tf.reduce_any(kept) & (tf.range(tf.size(variable)) == 0)
+        fields = {name: tf.boolean_mask(field, kept) for name, field in fields.items()}
+    return _prepare(fields, cfg, order_seed)
 
 
 def prepare_eval(fields: Mapping[str, tf.Tensor], cfg: Any) -> dict[str, tf.Tensor]:

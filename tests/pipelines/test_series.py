@@ -32,7 +32,8 @@ def info(count=4.0, total=8.0, squares=20.0, **changes) -> DatasetInfo:
 
 
 def config(**fields) -> ConfigDict:
-    defaults = {"length": 10, "variables": len(VARIABLES), "hours": 48.0, "limit": 4.0, "drop": 0.0}
+    defaults = {"length": 10, "variables": len(VARIABLES), "hours": 48.0, "limit": 4.0}
+    defaults |= {"drop": 0.0, "hide": 0.0}
     return ConfigDict({**defaults, **series.statistics(info()), **fields})
 
 
@@ -128,7 +129,7 @@ def test_training_takes_every_measurement_as_often_and_evaluation_the_same():
 
 def test_descriptors_are_always_kept():
     for number in range(30):
-        cfg = config(drop=0.9)
+        cfg = config(drop=0.9, hide=0.9)
         prepared = series.prepare_train(stay(40, first=AGE), cfg, seed(number))
         assert AGE in prepared["series_variable"].numpy()[prepared["series_mask"].numpy()]
     prepared = series.prepare_eval(stay(40, first=AGE), config(length=2))
@@ -142,6 +143,21 @@ def test_drop_leaves_out_that_share_in_training_alone_and_never_all():
     assert len(which(series.prepare_eval(stay(200), cfg))) == 200
     for number in range(30):
         assert len(which(series.prepare_train(stay(1), config(drop=0.99), seed(number)))) == 1
+
+
+def test_hide_takes_away_all_of_a_variable_in_training_alone():
+    fields = stay(40)
+    fields["variable"] = tf.constant(np.tile([HEART_RATE, ALT], 20), tf.int64)
+    cfg, seen = config(length=40, hide=0.3), []
+    for number in range(200):
+        prepared = series.prepare_train(fields, cfg, seed(number))
+        variables = prepared["series_variable"].numpy()[prepared["series_mask"].numpy()]
+        counts = [int((variables == number).sum()) for number in (HEART_RATE, ALT)]
+        assert set(counts) <= {0, 20} or counts == [1, 0]  # Never nothing.
+        seen.append(np.array(counts) == 20)
+    np.testing.assert_allclose(np.mean(seen, axis=0), 0.7, atol=0.1)
+    assert np.mean(np.all(seen, axis=1)) == pytest.approx(0.49, abs=0.1)
+    assert series.prepare_eval(fields, cfg)["series_mask"].numpy().all()
 
 
 def test_padding_of_a_served_batch_changes_nothing():
@@ -191,6 +207,7 @@ def test_what_a_client_can_t_send(change, message):
         ({"hours": 0.0}, "hours=0.0 must be greater than 0"),
         ({"limit": -1.0}, "limit=-1.0 must be greater than 0"),
         ({"drop": 1.0}, "drop=1.0 must be in"),
+        ({"hide": -0.1}, "hide=-0.1 must be in"),
     ],
 )
 def test_a_config_out_of_range_is_named(change, message):
