@@ -135,10 +135,10 @@ def stays(layout: str, variables: int, length: int, batch_size: int, **series: A
       layout: of the records, and the number of its `variables`.
       length: measurements of a stay that the model sees at most.
       batch_size: global, in training; evaluation takes twice as many.
-      series: further fields of ``data.series``: `drop`, the probability with which training leaves
-        a measurement out, and `limit`, in deviations.
+      series: further fields of ``data.series``: `drop` and `hide`, the probabilities with which
+        training leaves out a measurement, and all of a variable; `limit`, in deviations.
     """
-    fields = {"hours": 48.0, "limit": 4.0, "drop": 0.0}
+    fields = {"hours": 48.0, "limit": 4.0, "drop": 0.0, "hide": 0.0}
     if unknown := set(series) - set(fields):
         raise ValueError(f"data.series has no field {sorted(unknown)}; it has {sorted(fields)}")
     own = {"layout": layout, "variables": variables, "length": length}

@@ -24,9 +24,7 @@ def get_config(variant: str = "small") -> ConfigDict:
         raise base.unknown_variant(variant, VARIANTS)
     tiny = variant == "tiny"
     model = small.small_stays(tiny, variables=VARIABLES, width=32, knots=9, latents=16, channels=32)
-    data = feeds.stays("mimic3", VARIABLES, 64 if tiny else 768, 32 if tiny else 64, drop=0.5)
-    model = base.small_stays(tiny, variables=VARIABLES, width=32, knots=9, latents=16, channels=32)
-    data = base.stays(
+    data = feeds.stays(
         "mimic3", VARIABLES, 64 if tiny else 768, 32 if tiny else 64, drop=0.5, hide=0.3
     )
     config = base.mortality(f"mimic3_mortality:{variant}", model, data)

@@ -22,9 +22,6 @@ def get_config(variant: str = "small") -> ConfigDict:
     tiny = variant == "tiny"
     model = small.small_stays(tiny, variables=VARIABLES, width=32, knots=9, latents=16, channels=32)
     data = feeds.stays(
-        "physionet2012", VARIABLES, 64 if tiny else 512, 32 if tiny else 64, drop=0.5
-    model = base.small_stays(tiny, variables=VARIABLES, width=32, knots=9, latents=16, channels=32)
-    data = base.stays(
         "physionet2012", VARIABLES, 64 if tiny else 512, 32 if tiny else 64, drop=0.5, hide=0.3
     )
     config = base.mortality(f"physionet2012:{variant}", model, data)
