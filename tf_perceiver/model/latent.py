@@ -171,11 +171,11 @@ class LatentLayer:
 
     def _split(self, joined: tf.Tensor, shape: tf.Tensor) -> list[tf.Tensor]:
         """[B N, q k v] -> q, scaled, k and v, each [B, h, N, d]."""
-        parts = [
-            tf.transpose(tf.reshape(part, [shape[0], shape[1], self.heads, -1]), [0, 2, 1, 3])
-            for part in tf.split(joined, self.widths, -1)
-        ]
         sizes = [width // self.heads for width in self.widths]
+        parts = [
+            tf.transpose(tf.reshape(part, [shape[0], shape[1], self.heads, size]), [0, 2, 1, 3])
+            for part, size in zip(tf.split(joined, self.widths, -1), sizes, strict=True)
+        ]
         q, k, v = (
             tf.ensure_shape(part, [None, self.heads, None, size])
             for part, size in zip(parts, sizes, strict=True)

@@ -17,7 +17,8 @@ import tf_perceiver.model
 from tf_perceiver.model import structured
 
 # Abstract, or never a layer of its own.
-NOT_ALONE = {"Preprocessor", "GridPreprocessor", "Image"}
+# Bases of others, and whole models around a model, which have tests of their own.
+NOT_ALONE = {"Preprocessor", "GridPreprocessor", "Image", "ClipPerceiver", "TiledPerceiver"}
 
 
 @pytest.fixture(autouse=True)
