@@ -146,14 +146,15 @@ def _clip(content: bytes, file: str, properties: Mapping[str, Any]) -> video.Cli
     )  # fmt: skip
 
 
+# Where files of two kinds look alike, they are called by the name of the first.
 RAW_KINDS = {
     "audio": RawKind("a sound", audio.SUFFIXES, _sound),
-    "audio_video": RawKind("a video", video.SUFFIXES, _video),
-    "flow": RawKind("two frames", image.SUFFIXES, _frame_pair, files=2),
     "image": RawKind("an image", image.SUFFIXES, _image),
-    "omics": RawKind("a table", omics.SUFFIXES, _omics),
     "points": RawKind("a point cloud", points.SUFFIXES, _points),
     "series": RawKind("a series of measurements", series.SUFFIXES, _series),
     "text": RawKind("a text", text.SUFFIXES, _text),
     "video": RawKind("a video", video.SUFFIXES, _frames),
+    "audio_video": RawKind("a video", video.SUFFIXES, _video),
+    "flow": RawKind("two frames", image.SUFFIXES, _frame_pair, files=2),
+    "omics": RawKind("a table", omics.SUFFIXES, _omics),
 }
