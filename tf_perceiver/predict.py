@@ -29,7 +29,12 @@ MODEL = flags.DEFINE_string("model", None, "A version of an export, or the folde
 TOP_K = flags.DEFINE_integer("top_k", 1, "How many classes to print, the most probable first.", 1)
 JSON = flags.DEFINE_bool("json", False, "Whether to print one JSON object a file.")
 
-OUTPUT = flags.DEFINE_string("output", ".", "Folder for answers that are files: a pair's flow.")
+OUTPUT = flags.DEFINE_string(
+    "output",
+    ".",
+    "Folder for answers that are files: a pair's flow.",
+    allow_override=True,  # Other commands have one too, and a process may import several.
+)
 
 BATCH_SIZE = 32
 
