@@ -37,6 +37,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=rank)
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Names a test's bytes by their argument: content may hold the time, and workers must agree."""
+    return argname if isinstance(val, bytes) else None
+
+
 def _load_forked():
     # By path: site-packages has a `tests` of its own, and tests/ itself must stay off sys.path.
     specification = importlib.util.spec_from_file_location("forked", ROOT / "tests" / "forked.py")
