@@ -67,12 +67,14 @@ class Listing:
         sorted.
       properties: JSON values found in the input that hold for every record, such as the names of
         a table's columns; they are added to those of the dataset.
+      unseen: of `labels`, those that training must do without; all others need training items.
     """
 
     items: list[Item]
     notes: list[str] = dataclasses.field(default_factory=list)
     labels: tuple[str, ...] | None = None
     properties: dict[str, Any] = dataclasses.field(default_factory=dict)
+    unseen: frozenset[str] = frozenset()
 
 
 def join(root: str, path: str) -> str:
@@ -196,7 +198,12 @@ def parse_splits(text: str) -> dict[str, float]:
     return fractions
 
 
-def assign_splits(items: Sequence[Item], splits: str | None, root: str) -> list[Item]:
+def assign_splits(
+    items: Sequence[Item],
+    splits: str | None,
+    root: str,
+    unseen: frozenset[str] = frozenset(),
+) -> list[Item]:
     """Gives every item its split: the data's own, or by hash of the key.
 
     An item's split depends on its key, or its group's name, and on the fractions alone, so files
@@ -207,13 +214,14 @@ def assign_splits(items: Sequence[Item], splits: str | None, root: str) -> list[
       items: all with a split or all without.
       splits: value of `--splits`, or None.
       root: input folder, for messages.
+      unseen: classes that training does without.
 
     Returns:
       The items, in the same order, each with a split.
 
     Raises:
       InputError: no splits in the data and none given, or both; no train split; a class that
-        training does not have.
+        training does not have, or one that it must not have.
     """
     own = sorted({item.split for item in items if item.split})
     if own and splits:
@@ -240,7 +248,12 @@ def assign_splits(items: Sequence[Item], splits: str | None, root: str) -> list[
             raise InputError(f"--input={root}: no items for the split {name!r}; {remedy}")
     trained = {item.label for item in items if item.split == "train"}
     for item in items:
-        if item.label not in trained:
+        if item.split == "train" and item.label in unseen:
+            raise InputError(
+                f"--input={root}: class {item.label!r} must not be seen in training, and "
+                f"{item.key} is of it"
+            )
+        if item.label not in trained | unseen:
             raise InputError(
                 f"--input={root}: class {item.label!r} is in {item.split} ({item.key}) "
                 "but not in train; move it away or add training items"

@@ -105,7 +105,7 @@ def _preprocess(
     if dataset.write_raw and _missing_or_empty(flags.input):
         dataset.write_raw(flags.input)
         print(f"wrote the raw data of {flags.dataset} to {flags.input}", flush=True)
-    items, labels, found = _list_items(flags)
+    items, labels, found, unseen = _list_items(flags)
     plan = manifest.plan_shards(items, flags.shards)
     jobs = [
         shards.ShardJob(
@@ -130,7 +130,7 @@ def _preprocess(
         )
         reports = _run_pipeline(output, jobs, make, beam_options)
         rejected = _collect_rejects(output, jobs, reports, flags, len(items))
-        info = _describe(flags, labels, found, reports, rejected, argv)
+        info = _describe(flags, labels, found, unseen, reports, rejected, argv)
         _add_companions(output, info, rejected)
     except BaseException:
         output.discard()
@@ -145,17 +145,17 @@ def _preprocess(
 
 def _list_items(
     flags: options.Flags,
-) -> tuple[list[manifest.Item], tuple[str, ...], dict[str, Any]]:
-    """The items with their splits, the class names, and what the listing says of all records."""
+) -> tuple[list[manifest.Item], tuple[str, ...], dict[str, Any], frozenset[str]]:
+    """The items with splits, the class names, properties of all records, and unseen classes."""
     dataset = DATASETS[flags.dataset]
     listing = dataset.list_items(flags.input, flags.reading)
     own_splits = any(item.split for item in listing.items)
     splits = flags.splits or (None if own_splits else dataset.default_splits)
-    items = manifest.assign_splits(listing.items, splits, flags.input)
+    items = manifest.assign_splits(listing.items, splits, flags.input, listing.unseen)
     labels = manifest.class_names(items) if listing.labels is None else listing.labels
     for note in listing.notes:
         print(f"note: {note}", flush=True)
-    return items, labels, listing.properties
+    return items, labels, listing.properties, listing.unseen
 
 
 def _run_pipeline(
@@ -224,6 +224,7 @@ def _describe(
     flags: options.Flags,
     labels: tuple[str, ...],
     found: dict[str, Any],
+    unseen: frozenset[str],
     reports: list[ShardReport],
     rejected: list[rejects.Reject],
     argv: Sequence[str],
@@ -252,7 +253,7 @@ def _describe(
                 "mean": sum(total for _, _, total in values) / splits[name].records,
             }
     for label, count in statistics["train"].get("label_counts", {}).items():
-        if not count:
+        if not count and label not in unseen:
             raise manifest.InputError(f"every training item of class {label!r} was rejected")
     return DatasetInfo(
         name=flags.dataset,

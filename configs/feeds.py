@@ -170,6 +170,33 @@ def profiles(tokens: int, width: int, batch_size: int, **omics: float) -> Config
     )
 
 
+def clip_features(
+    stage: int, widths: dict[str, int], lengths: dict[str, int], batch_size: int, **fields: float
+) -> ConfigDict:
+    """``config.data`` for features of clips' sound and picture.
+
+    Args:
+      stage: of the zero-shot protocol: 1 is evaluated on its validation classes, 2 is tested.
+      widths: of a row, {"audio": ..., "video": ...}. lengths: rows that the model reads at most.
+      batch_size: global, in training; evaluation takes twice as many.
+      fields: further ones of ``data.clip_features``: clip and the noise's deviation, in deviations;
+        the shares of training examples without sound, without picture.
+    """
+    usual = {"clip": 5.0, "noise": 0.0, "audio_dropout": 0.0, "video_dropout": 0.0}
+    if unknown := set(fields) - set(usual):
+        raise ValueError(f"data.clip_features has no field {sorted(unknown)}")
+    sizes = {f"{name}_width": width for name, width in widths.items()}
+    sizes |= {f"{name}_length": length for name, length in lengths.items()}
+    return ConfigDict(
+        {
+            **_splits(batch_size),
+            "modality": "clip_features",
+            "clip_features": {"stage": stage, **sizes, **usual, **fields},
+            "eval_split": "val" if stage == 1 else "test",
+        }
+    )
+
+
 def texts(
     length: int, batch_size: int, *, mask_share: float = 0.0, sentences: bool = False
 ) -> ConfigDict:

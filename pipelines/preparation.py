@@ -15,6 +15,7 @@ import tensorflow as tf
 from pipelines import (
     audio,
     audio_video,
+    clip_features,
     flow,
     image,
     mixing,
@@ -30,6 +31,7 @@ from pipelines.records import DatasetInfo, Feature
 MODALITIES: dict[str, ModuleType] = {
     "audio": audio,
     "audio_video": audio_video,
+    "clip_features": clip_features,
     "flow": flow,
     "image": image,
     "omics": omics,

@@ -6,6 +6,7 @@ functions that need it, so that commands can check a dataset without waiting for
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import hashlib
 import json
@@ -239,6 +240,25 @@ class DatasetInfo:
             "properties": self.properties,
             "command": self.command,
         }
+
+
+def pack_floats(array: np.ndarray) -> dict[str, Any]:
+    """A table of float32 [n, width] as a JSON value, for `unpack_floats`."""
+    rows = np.ascontiguousarray(array, "<f4")
+    return {"width": rows.shape[1], "float32_base64": base64.b64encode(rows.tobytes()).decode()}
+
+
+def unpack_floats(packed: Mapping[str, Any]) -> np.ndarray:
+    """Float32 [n, width], exactly what `pack_floats` was given.
+
+    Raises:
+      DatasetError: no such value.
+    """
+    try:
+        flat = np.frombuffer(base64.b64decode(packed["float32_base64"], validate=True), "<f4")
+        return flat.reshape(-1, packed["width"]).astype(np.float32)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DatasetError(f"no table of numbers ({error!r})") from None
 
 
 def shard_name(dataset: str, split: str, index: int, count: int) -> str:

@@ -100,7 +100,10 @@ def raw_examples(
     features = {name: info.features[name] for name in inputs}
     records = tf.data.TFRecordDataset(files).map(parser(features)).take(count)
     examples = [
-        {spec.name: sent(record[field]) for field, spec in inputs.items()}
+        {
+            spec.name: sent(record[field], info.properties.get(signatures.ROWS.get(field)))
+            for field, spec in inputs.items()
+        }
         for record in records.as_numpy_iterator()
     ]
     if not examples:
@@ -108,11 +111,16 @@ def raw_examples(
     return examples
 
 
-def sent(value: bytes | np.ndarray) -> np.ndarray:
-    """A record's field as a client sends it: samples of 16 bits become float32 in [-1, 1]."""
+def sent(value: bytes | np.ndarray, width: int | None = None) -> np.ndarray:
+    """A record's field as a client sends it: samples of 16 bits become float32 in [-1, 1].
+
+    Args:
+      value: as it was parsed.
+      width: of its rows, where it holds them one after the other.
+    """
     if isinstance(value, bytes):
         return np.array(value, object)
-    array = np.asarray(value)
+    array = np.asarray(value) if width is None else np.reshape(value, [-1, width])
     return (array / audio.FULL_SCALE).astype(np.float32) if array.dtype == np.int16 else array
 
 
@@ -227,6 +235,10 @@ def usage(version: Path, modality: str) -> str:
     instance, file = {
         "audio": (samples, "FILE.wav"),
         "audio_video": (f'{{"frames_bytes": {frames}, "waveform": {samples}}}', "FILE.mp4"),
+        "clip_features": (
+            '{"audio_features": [[0.5, ...], ...], "video_features": [[1.2, ...], ...]}',
+            "FILE.npz",
+        ),
         "flow": (
             f"[{image.replace('FILE', 'FIRST')}, {image.replace('FILE', 'SECOND')}]",
             "FIRST.png SECOND.png",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from beam_preprocess.datasets import (
     audioset,
+    avca,
     cifar_binary,
     digits,
     esc50,
@@ -27,6 +28,7 @@ from beam_preprocess.datasets.dataset import Dataset
 
 DATASETS: dict[str, Dataset] = {
     "audioset": audioset.DATASET,
+    "avca": avca.DATASET,
     "cifar_binary": cifar_binary.DATASET,
     "digits": digits.DATASET,
     "esc50": esc50.DATASET,

@@ -56,6 +56,13 @@ class ReadOptions:
         2048, "longest piece that a text is cut into, between words", MIN_PIECE
     )
     glue_task: str = _choice("sst2", "whose files they are", *GLUE_TASKS)
+    benchmark: str = _choice("ucf", "whose splits they are", "ucf", "activitynet", "vggsound")
+    stage: int = _option(
+        1, "of the protocol: 1 is trained to choose by, 2 to be tested", 1, 2
+    )
+    feature_set: str = _choice("cls", "which features and class splits", "cls", "main")
+    audio_width: int = _option(0, "numbers of a row of sound; 0: 128 (cls) or 512 (main)", 0)
+    video_width: int = _option(0, "numbers of a row of picture; 0: 4096 (cls) or 512 (main)", 0)
     label_names: str = _choice("fine", "which of the two labels of a picture", "fine", "coarse")
 
 

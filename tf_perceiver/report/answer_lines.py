@@ -146,4 +146,5 @@ LINES = {
     "sentences": label,
     "similarity": score,
     "survival": survival,
+    "zero_shot": label,
 }

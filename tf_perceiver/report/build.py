@@ -55,6 +55,7 @@ def write_report(
         sections,
         sentences,
         survival,
+        zero_shot,
     )
 
     tasks = {
@@ -66,6 +67,7 @@ def write_report(
         "sentences": sentences.parts,
         "similarity": sentences.scored_parts,
         "survival": survival.parts,
+        "zero_shot": zero_shot.parts,
     }
     run = Run(model, task, config, info, read_rows(metrics_file), step)
     headlines, parts = tasks[config["task"]["name"]](run, eval_batches)

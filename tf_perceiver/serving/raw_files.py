@@ -12,6 +12,7 @@ import numpy as np
 from pipelines.readers import (
     Rejected,
     audio,
+    clip_features,
     flow,
     image,
     omics,
@@ -122,6 +123,13 @@ def _omics(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
     return {"omics": omics.read_profile(content, file, columns)}
 
 
+def _clip_features(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
+    """The features of a clip's sound and picture, float32 [rows, width] each."""
+    widths = {name: properties[f"{name}_width"] for name in clip_features.MODALITIES}
+    found = clip_features.read(content, file, widths)
+    return {f"{name}_features": rows for name, rows in found.items()}
+
+
 def _text(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
     """A text without the ends of lines behind it, UTF-8, a scalar."""
     del properties
@@ -155,6 +163,7 @@ RAW_KINDS = {
     "text": RawKind("a text", text.SUFFIXES, _text),
     "video": RawKind("a video", video.SUFFIXES, _frames),
     "audio_video": RawKind("a video", video.SUFFIXES, _video),
+    "clip_features": RawKind("features of a clip", clip_features.SUFFIXES, _clip_features),
     "flow": RawKind("two frames", image.SUFFIXES, _frame_pair, files=2),
     "omics": RawKind("a table", omics.SUFFIXES, _omics),
 }

@@ -26,6 +26,11 @@ INPUTS: dict[str, dict[str, tf.TensorSpec]] = {
         "frames": tf.TensorSpec([None, None], tf.string, name="frames_bytes"),
         "audio": tf.TensorSpec([None, None], tf.float32, name="waveform"),
     },
+    # Rows of features; one of nothing but NaN is padding.
+    "clip_features": {
+        name: tf.TensorSpec([None, None, None], tf.float32, name=name)
+        for name in ("audio_features", "video_features")
+    },
     "flow": {"frames": tf.TensorSpec([None, 2], tf.string, name="frames_bytes")},
     "image": {"image": tf.TensorSpec([None], tf.string, name="image_bytes")},
     # The values of all groups of genes, NaN where one is missing.
@@ -41,6 +46,9 @@ INPUTS: dict[str, dict[str, tf.TensorSpec]] = {
     # JPEGs at the records' frames a second.
     "video": {"frames": tf.TensorSpec([None, None], tf.string, name="frames_bytes")},
 }
+
+# Fields that records hold one row after the other -> the property that says how wide a row is.
+ROWS = {"audio_features": "audio_width", "video_features": "video_width"}
 
 # Registered in TensorFlow itself, yet they call back into the Python process that built the graph.
 _PYTHON_OPERATIONS = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})

@@ -13,6 +13,7 @@ from tf_perceiver.tasks.mortality import Mortality
 from tf_perceiver.tasks.sentences import Sentences, Similarity
 from tf_perceiver.tasks.survival import Survival
 from tf_perceiver.tasks.task import Task
+from tf_perceiver.tasks.zero_shot import ZeroShot
 
 if TYPE_CHECKING:
     from pipelines.records import DatasetInfo
@@ -26,6 +27,7 @@ TASKS: dict[str, type[Task]] = {
     "sentences": Sentences,
     "similarity": Similarity,
     "survival": Survival,
+    "zero_shot": ZeroShot,
 }
 
 

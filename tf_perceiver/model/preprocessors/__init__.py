@@ -10,6 +10,7 @@ from tf_perceiver.model.preprocessors.groups import Groups
 from tf_perceiver.model.preprocessors.image import Conv1x1, ConvStem, Patches, Pixels
 from tf_perceiver.model.preprocessors.multimodal import Multimodal
 from tf_perceiver.model.preprocessors.points import Points
+from tf_perceiver.model.preprocessors.rows import Rows
 from tf_perceiver.model.preprocessors.series import Series
 from tf_perceiver.model.preprocessors.sound import Waveform
 from tf_perceiver.model.preprocessors.text import OneHot, Text
@@ -23,6 +24,7 @@ PREPROCESSORS = {
     "waveform": Waveform,
     "frame_pair": FramePair,
     "groups": Groups,
+    "rows": Rows,
     "text": Text,
     "one_hot": OneHot,
     "series": Series,
