@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from configs import tcga_brca
+from configs import avca, tcga_brca
 from tf_perceiver import presets
 from tf_perceiver.model import perceiver, postprocessors
+from tf_perceiver.model.prototypes import PrototypePerceiver
 
 CLASSES = 5
 BATCH = 2
@@ -156,7 +157,17 @@ def survival() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return config, {"omics": values, "omics_mask": np.arange(3) < np.array([[3], [2]])}
 
 
-OTHERS = {"stays": stays, "survival": survival}
+def zero_shot() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """(``config.model``, batch) of `configs/avca.py:tiny`, rows of two modalities with masks."""
+    config = shrunk(avca.get_config("tiny").model.to_dict())
+    draw, batch = np.random.default_rng(0), {}
+    for name, rows in (("audio", 4), ("video", 3)):
+        batch[name] = draw.normal(size=(BATCH, rows, SIZES["width"])).astype(np.float32)
+        batch[f"{name}_mask"] = np.arange(rows) < np.array([[rows], [rows - 2]])
+    return config, batch
+
+
+OTHERS = {"stays": stays, "survival": survival, "zero_shot": zero_shot}
 
 
 def build(name: str) -> tuple[tf.keras.Model, dict[str, np.ndarray]]:
@@ -166,7 +177,11 @@ def build(name: str) -> tuple[tf.keras.Model, dict[str, np.ndarray]]:
         model = Upsampler()
     else:
         config, batch = OTHERS[name]() if name in OTHERS else preset(name)
-        model = perceiver.build(config, CLASSES)
+        further: dict[str, Any] = {}
+        if name == "zero_shot":
+            points = np.random.default_rng(1).normal(size=(7, CLASSES))
+            further = {"kind": PrototypePerceiver, "prototypes": points, "scale": 2.0}
+        model = perceiver.build(config, CLASSES, **further)
     for variable_name, variable in model.named_weights().items():
         draw = np.random.default_rng(zlib.crc32(variable_name.encode()))
         noise = draw.normal(size=variable.shape) * 0.2

@@ -163,6 +163,16 @@ def test_split_mistakes_name_the_remedy(given_items, splits, message):
         manifest.assign_splits(given_items, splits, "IN")
 
 
+def test_a_class_may_be_unseen_where_that_is_said_and_then_must_be():
+    seen, unseen = Item("a", "a", "cat", "train"), Item("b", "b", "owl", "test")
+    with pytest.raises(InputError, match="class 'owl' is in test .* but not in train"):
+        manifest.assign_splits([seen, unseen], None, "IN")
+    given_items = [seen, unseen]
+    assert manifest.assign_splits(given_items, None, "IN", frozenset({"owl"})) == given_items
+    with pytest.raises(InputError, match="class 'cat' must not be seen in training, and a is of"):
+        manifest.assign_splits(given_items, None, "IN", frozenset({"cat", "owl"}))
+
+
 def test_classes_are_the_sorted_labels_of_training():
     found = [Item("a", "a", "n02", "train"), Item("b", "b", "n01", "train")]
     assert manifest.class_names([*found, Item("c", "c", "n01", "test")]) == ("n01", "n02")

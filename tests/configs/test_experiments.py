@@ -6,10 +6,12 @@ import dataclasses
 import importlib
 import pathlib
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from benchmarks.batches import described
+from pipelines import records
 from pipelines.preparation import MODALITIES
 from pipelines.readers.variables import LAYOUTS
 from tf_perceiver import tasks
@@ -33,10 +35,15 @@ LABELS = {"mortality": 2, "flow": 0, "masked_lm": 0, "survival": 0}  # By task, 
 
 
 def dataset(task):
-    """A dataset of so many labels; for survival, of ten deaths, one a month."""
+    """A dataset of so many labels; for survival ten deaths, one a month; for zero-shot vectors."""
     totals = {"events": [1.0] * 10, "censored": [0.0] * 10}
     statistics = {"train": {"totals": totals}} if task == "survival" else {}
-    return dataclasses.replace(described(LABELS.get(task, 10)), statistics=statistics)
+    properties = {"word_vectors": records.pack_floats(np.eye(10, 300)), "unseen": ["8", "9"]}
+    return dataclasses.replace(
+        described(LABELS.get(task, 10)),
+        statistics=statistics,
+        properties=properties if task == "zero_shot" else {},
+    )
 
 
 def inputs_of(config):
@@ -50,6 +57,9 @@ def inputs_of(config):
     if modality == "series":
         inputs["series_variable"] = tf.zeros((2, section.length), tf.int32)
         inputs["series_mask"] = tf.ones((2, section.length), tf.bool)
+    if modality == "clip_features":
+        for name, (length, _) in shapes.items():
+            inputs[f"{name}_mask"] = tf.ones((2, length), tf.bool)
     return inputs
 
 

@@ -132,6 +132,15 @@ def test_read_returns_what_was_written(tmp_path):
     assert written.split("train").records == 7
 
 
+def test_tables_of_numbers_go_through_json_to_the_bit():
+    table = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    packed = json.loads(json.dumps(records.pack_floats(table)))
+    np.testing.assert_array_equal(records.unpack_floats(packed), table)
+    for damage in ({"width": 4}, {"float32_base64": "?"}, {"float32_base64": None}):
+        with pytest.raises(DatasetError, match="no table of numbers"):
+            records.unpack_floats(packed | damage)
+
+
 def test_unknown_split_lists_those_that_exist():
     with pytest.raises(DatasetError, match=r"no split 'val'; it has test, train"):
         info().split("val")
