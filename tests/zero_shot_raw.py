@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Mapping
 
 import h5py
 import numpy as np
@@ -18,12 +19,13 @@ CLASSES = {
 }  # fmt: skip
 NAMES = list(CLASSES)
 SEEN, LATER, NEVER = NAMES[0::2], NAMES[1::4], NAMES[3::4]  # From stage 1 on, from 2 on.
-AUDIO, VIDEO, WORDS = 6, 10, 12  # Widths.
+AUDIO, VIDEO, WORDS = 6, 10, 12
+WIDTHS = {"audio": AUDIO, "video": VIDEO}
 # Clips of every class.
 LISTS = {
     "stage_1_train": (SEEN, range(0, 12)),
     "stage_1_val_seen": (SEEN, range(12, 15)),
-    "stage_1_val_unseen": (LATER, range(0, 15)),
+    "stage_1_val_unseen": (LATER, range(0, 14)),
     "stage_2_train": (SEEN + LATER, range(0, 15)),
     "stage_2_test_seen": (SEEN + LATER, range(15, 18)),
     "stage_2_test_unseen": (NEVER, range(0, 5)),
@@ -42,16 +44,24 @@ def vectors() -> dict[str, np.ndarray]:
     return dict(zip(CLASSES.values(), drawn.astype(np.float32), strict=True))
 
 
-def features(label: str, number: int, rows: int = 3) -> dict[str, np.ndarray]:
-    """"audio" float32 [rows, 6] and "video" float32 [rows + 1, 10], linear in the word vector."""
-    mixing = np.random.default_rng(1).normal(size=(WORDS, AUDIO + VIDEO))
+def features(
+    label: str, number: int, rows: int = 3, widths: Mapping[str, int] = WIDTHS
+) -> dict[str, np.ndarray]:
+    """Linear in the word vector: "audio" float32 [rows, 6] and "video" float32 [rows + 1, 10]."""
+    audio, both = widths["audio"], sum(widths.values())
+    mixing = np.random.default_rng(1).normal(size=(WORDS, both))
     noise = np.random.default_rng([2, NAMES.index(label), number])
     mean = 40 + 9 * vectors()[CLASSES[label]] @ mixing
-    drawn = mean + noise.normal(size=(rows + 1, AUDIO + VIDEO))
-    return {"audio": drawn[:-1, :AUDIO].astype("f4"), "video": drawn[:, AUDIO:].astype("f4")}
+    drawn = (mean + noise.normal(size=(rows + 1, both))).astype(np.float32)
+    return {"audio": drawn[:-1, :audio], "video": drawn[:, audio:]}
 
 
-def write(root: pathlib.Path, packs: bool = False, stages: tuple[int, ...] = (1, 2)) -> None:
+def write(
+    root: pathlib.Path,
+    packs: bool = False,
+    stages: tuple[int, ...] = (1, 2),
+    widths: Mapping[str, int] = WIDTHS,
+) -> None:
     """Writes a benchmark of the name ucf.
 
     Args:
@@ -59,6 +69,7 @@ def write(root: pathlib.Path, packs: bool = False, stages: tuple[int, ...] = (1,
       packs: whether the features are a pair of .h5 files for each class and list, a vector a clip,
         rather than an .npz a clip.
       stages: whose lists are written.
+      widths: of the features' rows.
     """
     lists, store = root / "class-split/cls_split", root / "features/cls_features"
     for folder in (lists, store, root / "w2v_features"):
@@ -75,7 +86,7 @@ def write(root: pathlib.Path, packs: bool = False, stages: tuple[int, ...] = (1,
                   for i in numbers]  # fmt: skip
         (lists / f"{name}.csv").write_text("\n".join(lines) + "\n")
         for label in labels:
-            found = [features(label, i) for i in numbers]
+            found = [features(label, i, widths=widths) for i in numbers]
             clips = [clip(label, i) for i in numbers]
             if packs:
                 _write_packs(store, name, label, found, clips)

@@ -22,6 +22,7 @@ import clips
 import numpy as np
 import pytest
 import soundfile
+import zero_shot_raw
 from PIL import Image
 
 from beam_preprocess.datasets import grid
@@ -44,6 +45,7 @@ TEST_VIDEOS = 2
 # A class; of texts half of them.
 TEST_EXAMPLES = {
     "cifar10": TEST_IMAGES, "modelnet40": TEST_SHAPES, "fsdd": 10, "grid": TEST_VIDEOS, "texts": 6,
+    "avca1": 30,
 }  # fmt: skip
 
 
@@ -199,6 +201,7 @@ def clone(tmp_path_factory):
     _write_stays(folder / "raw/physionet2012")
     _write_texts(folder / "raw")
     _write_videos(folder / "raw/grid/s1")
+    zero_shot_raw.write(folder / "raw/avca", widths={"audio": 128, "video": 4096})
     rows = ["path,label,split"]
     for seed, split in enumerate(("train", "test")):
         for index, file in enumerate(_write_images(folder / "raw/mine/all", seed, "png", 36)):

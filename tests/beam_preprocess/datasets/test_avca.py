@@ -49,7 +49,7 @@ def test_a_stage_has_its_lists_classes_and_vectors(written):
     assert first.properties["unseen"] == sorted(raw.LATER)
     assert second.labels == tuple(sorted(raw.NAMES))
     assert second.unseen == set(raw.NEVER)
-    assert Counter(item.split for item in first.items) == {"train": 72, "val": 18 + 45}
+    assert Counter(item.split for item in first.items) == {"train": 72, "val": 18 + 42}
     assert Counter(item.split for item in second.items) == {"train": 135, "test": 27 + 15}
     vectors = unpack_floats(second.properties["word_vectors"])
     expected = [raw.vectors()[raw.CLASSES[label]] for label in second.labels]
@@ -172,7 +172,7 @@ def test_a_benchmark_is_found_at_any_depth_and_needs_its_features_alone(own, tmp
     deep.parent.mkdir(parents=True)
     own.rename(deep)
     (deep / "w2v_features").rename(tmp_path / "deep/w2v_features")
-    assert len(listed(tmp_path / "deep").items) == 135
+    assert len(listed(tmp_path / "deep").items) == 132
     with pytest.raises(InputError, match="no .*class-split/main_split/stage_1_train.txt"):
         listed(tmp_path / "deep", feature_set="main")
 
@@ -251,7 +251,7 @@ def test_records_are_made_verified_and_opened_by_tfds(own, tmp_path):
             train["totals"][modality], [values.size, values.sum(), (values**2).sum()], rtol=1e-12
         )
     opened = tfds.builder_from_directory(str(output)).as_dataset("val")
-    assert sum(1 for _ in opened) == 63
+    assert sum(1 for _ in opened) == 60
 
 
 @pytest.mark.parametrize(
