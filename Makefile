@@ -15,7 +15,7 @@ COMPILE = @env -u PYTHONDONTWRITEBYTECODE TF_CPP_MIN_LOG_LEVEL=3 .venv/bin/pytho
   'import logging; logging.disable(); import $(IMPORTS)'
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test lint bench bench-peers clean
+.PHONY: help .venv demo test lint bench bench-peers modalities clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ bench: .venv  ## time, memory and growth of the models, plain and structured
 
 bench-peers: .venv  ## the same models of transformers and perceiver-pytorch beside ours
 	.venv/bin/python -m benchmarks.peers
+
+modalities: .venv  ## every modality on real files, raw to a prediction; DATA=DIR has the archives
+	.venv/bin/python -m benchmarks.modalities $(if $(DATA),--data=$(DATA))
 
 clean:  ## remove what demo, test and the wheel's build leave behind; .venv stays
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -2,9 +2,10 @@
 
 `small`: python -m tf_perceiver.train --config=configs/cifar10.py:small --data=DIR --workdir=DIR
   data      official split, lossy JPEG copies of the pictures
-  hardware  2 cores of an AMD EPYC (AVX2), no GPU, five other jobs beside it
-  time      64 minutes for 12 epochs, at 100 to 290 examples/s; an earlier run took 48
-  accuracy  63.2 %, one seed; the same in training, so it is still under-trained
+  hardware  2 cores of an AMD EPYC (AVX2), no GPU, tests of low priority beside it
+  time      56 minutes for 12 epochs, at 120 to 290 examples/s; earlier runs took 48 and 64
+  accuracy  62.9 %, one seed (63.2 % another time); the same in training, so it is still
+            under-trained
 
 Patches of 4 x 4 pixels and six heads in the cross-attends: single pixels learned at half the speed
 (57.5 % after 10 epochs).

@@ -40,10 +40,10 @@ def get_config(variant: str = "small") -> ConfigDict:
             config.optimizer.schedule = "cosine"
             config.train.epochs = 480.0
         case "tiny":
-            size = (16, 24)
+            size = (48, 64)  # Few tiles a frame: each is a piece of the graph of its own.
             model = _model(size, bands=4, latents=8, channels=16, self_attends=1, heads=2)
             config = _config(variant, model, size, overlap=4)
-            config.data = feeds.frame_pairs(size, (24, 32), 4, erase_size=(4, 8))
+            config.data = feeds.frame_pairs(size, (116, 116), 4, erase_size=(4, 8))
             base.pace(config, True, epochs=1.0)
         case "small":
             size = (64, 64)

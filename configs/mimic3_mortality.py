@@ -25,11 +25,12 @@ def get_config(variant: str = "small") -> ConfigDict:
     tiny = variant == "tiny"
     model = small.small_stays(tiny, variables=VARIABLES, width=32, knots=9, latents=16, channels=32)
     data = feeds.stays(
-        "mimic3", VARIABLES, 64 if tiny else 768, 32 if tiny else 64, drop=0.5, hide=0.3
+        "mimic3", VARIABLES, 64 if tiny else 768, 32 if tiny else 64, drop=0.5, hide=0.4
     )
     config = base.mortality(f"mimic3_mortality:{variant}", model, data)
-    base.pace(config, tiny, epochs=5.0)
+    base.pace(config, tiny, epochs=15.0)
     if not tiny:
+        config.optimizer.learning_rate = 0.01
         config.optimizer.constant_fraction = 0.0
-        config.train.checkpoint_every = config.train.eval_every = 200
+        config.train.checkpoint_every = config.train.eval_every = 600
     return config

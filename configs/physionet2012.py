@@ -22,11 +22,12 @@ def get_config(variant: str = "small") -> ConfigDict:
     tiny = variant == "tiny"
     model = small.small_stays(tiny, variables=VARIABLES, width=32, knots=9, latents=16, channels=32)
     data = feeds.stays(
-        "physionet2012", VARIABLES, 64 if tiny else 512, 32 if tiny else 64, drop=0.5, hide=0.3
+        "physionet2012", VARIABLES, 64 if tiny else 512, 32 if tiny else 64, drop=0.5, hide=0.4
     )
     config = base.mortality(f"physionet2012:{variant}", model, data)
-    base.pace(config, tiny, epochs=5.0)
+    base.pace(config, tiny, epochs=15.0)
     if not tiny:
+        config.optimizer.learning_rate = 0.01
         config.optimizer.constant_fraction = 0.0
-        config.train.checkpoint_every = config.train.eval_every = 50
+        config.train.checkpoint_every = config.train.eval_every = 150
     return config

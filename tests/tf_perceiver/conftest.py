@@ -142,7 +142,7 @@ def trained_frames(fork_server, checkout, tmp_path_factory) -> Trained:
     root = tmp_path_factory.mktemp("trained_frames")
     examples, files = {"train": [], "val": []}, {}
     for i in range(20):
-        size = (20, 30) if i % 3 else (26, 40)
+        size = (56, 80) if i % 3 else (72, 104)
         split, moved = "val" if i % 4 == 1 else "train", i % 5
         frames = [frame(i, 0, *size), frame(i, moved, *size)]
         field = np.zeros((*size, 2), np.float32)

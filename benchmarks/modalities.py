@@ -1,0 +1,278 @@
+"""Every modality end to end on real files: raw -> verify -> train `:tiny` -> evaluate -> export ->
+predict, each step the command that people type.
+
+The archives are looked for in --data; a row whose archives aren't there is named and not run. What
+one row leaves behind lies in its own folder below --output, with a log of everything it printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from typing import IO
+
+from benchmarks import report
+
+OUTPUT = pathlib.Path("build/modalities")
+ASKED = 2  # Files that are asked about.
+Path = pathlib.Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A dataset on its way through all commands.
+
+    Attributes:
+      dataset: what `beam_preprocess.run` calls it.
+      config: `NAME:VARIANT` below configs/.
+      archives: that are unpacked into the row's folder `raw`.
+      ask: glob below the row's folder of what the model is asked about.
+      unseen: archives that are unpacked into the row's folder `unseen`.
+      preprocess, train, predict: further flags of the commands.
+      arrange: makes or moves files, given the row's folder, where the archives aren't laid out as
+        the dataset is.
+    """
+
+    dataset: str
+    config: str
+    archives: tuple[str, ...]
+    ask: str
+    unseen: tuple[str, ...] = ()
+    preprocess: tuple[str, ...] = ()
+    train: tuple[str, ...] = ()
+    predict: tuple[str, ...] = ()
+    arrange: Callable[[Path], None] | None = None
+
+
+def _segments(folder: Path) -> None:
+    """Names GRID's clips after the first videos of AudioSet's lists, whose own aren't published."""
+    raw = folder / "raw"
+    media = sorted(raw.glob("grid_s1_*/*.mp[g4]"))
+    for name, split, count in (("balanced_train", "train", 16), ("eval", "eval", 8)):
+        with open(raw / f"audioset/{name}_segments.csv", encoding="utf-8", newline="") as lists:
+            rows = [row for row in csv.reader(lists, skipinitialspace=True) if row[0][0] != "#"]
+        (raw / split).mkdir()
+        for row in rows[:count]:
+            clip = media.pop()
+            clip.rename(raw / split / f"{row[0]}_{round(float(row[1]))}{clip.suffix}")
+    for rest in media:
+        rest.unlink()
+
+
+def _texts(folder: Path) -> None:
+    """Gathers the licences and READMEs of this environment's packages; our own README is unseen."""
+    packages = Path(sysconfig.get_paths()["purelib"])
+    for file in sorted(packages.rglob("*")):
+        if file.is_file() and file.name.upper().startswith(("LICENSE", "README", "NOTICE")):
+            name = "-".join(file.relative_to(packages).parts)
+            if file.suffix in ("", ".txt", ".md", ".rst"):
+                shutil.copy(file, folder / "raw" / name)
+    shutil.copy(Path(__file__).parent.parent / "README.md", folder / "unseen")
+
+
+def _patients(folder: Path) -> None:
+    """Puts two patients of the table into tables of their own."""
+    (table,) = folder.glob("raw/*/*.csv.zip")
+    with zipfile.ZipFile(table) as archive, archive.open(archive.namelist()[0]) as rows:
+        header, *patients = (next(rows) for _ in range(1 + ASKED))
+    for number, patient in enumerate(patients):
+        (folder / f"unseen/{number}.csv").write_bytes(header + patient)
+
+
+DRAWN = ("--splits=train:0.8,test:0.2",)
+FLOWS = {"unseen": ("sintel",), "ask": "unseen/*/*.png", "predict": ("--output={row}/answers",)}
+ROWS = {
+    "CIFAR-10": Row("image_folder", "cifar10:tiny", ("cifar10_jpeg",), "raw/test/cat/*.jpg"),
+    "Tiny ImageNet": Row(
+        "image_folder", "tiny_imagenet:tiny", ("tiny_imagenet20",), "raw/*/val/*/*.JPEG"
+    ),
+    "permuted pictures": Row(
+        "image_folder", "permuted_imagenet:tiny", ("tiny_imagenet20",), "raw/*/val/*/*.JPEG"
+    ),
+    "ModelNet40, packs": Row(
+        "modelnet40", "modelnet40:tiny", ("modelnet40_f16",), "unseen/*/*/*.off", ("ModelNet_off",)
+    ),
+    "ModelNet40, clouds": Row(
+        "modelnet40", "modelnet40:tiny", ("ModelNet40_npy",), "raw/*/*/test/*.npy"
+    ),
+    "ModelNet40, meshes": Row(
+        "modelnet40", "modelnet40:tiny", ("ModelNet_off",), "raw/*/*/*.off", preprocess=DRAWN
+    ),
+    "FSDD": Row(
+        "fsdd", "fsdd:tiny", ("fsdd",), "raw/recordings/7_*.wav", preprocess=("--sample_rate=8000",)
+    ),
+    "animals' sounds": Row(
+        "sound_folder", "fsdd:tiny", ("animal_sounds",), "raw/*/Kus/*.wav",
+        preprocess=("--sample_rate=8000", *DRAWN),
+    ),
+    "cries and noise": Row(
+        "sound_folder", "fsdd:tiny", ("ogg_cry_noise",), "raw/*/*/*.ogg",
+        preprocess=("--sample_rate=8000", *DRAWN),
+    ),
+    "AudioSet": Row(
+        "audioset", "audioset:tiny", ("audioset", "grid_s1_mp4_128", "grid_s1_mpg"), "raw/eval/*",
+        preprocess=("--sample_rate=16000",), arrange=_segments,
+    ),
+    "GRID, mp4": Row(
+        "grid", "grid:tiny", ("grid_s1_mp4_128",), "unseen/*/*.mpg", ("grid_s1_mpg",),
+        preprocess=("--sample_rate=16000",),
+    ),
+    "flow, FlyingChairs": Row(
+        "flyingchairs", "flow:tiny", ("flyingchairs",), preprocess=("--splits=train:1",),
+        train=("--config.data.eval_split=train", "--config.data.flow.eval_size=(384, 512)"),
+        **FLOWS,
+    ),
+    "flow, Sintel": Row(
+        "sintel", "flow:tiny", ("sintel",), preprocess=("--splits=train:1",),
+        train=("--config.data.eval_split=train", "--config.data.flow.eval_size=(436, 1024)"),
+        **FLOWS,
+    ),
+    "flow, made of photographs": Row(
+        "synthetic_flow", "flow:tiny", ("imagenet_sample",),
+        preprocess=("--splits=train:0.9,val:0.1", "--pairs=2", "--max_side=128", "--motion=6"),
+        **FLOWS,
+    ),
+    "PhysioNet 2012": Row(
+        "physionet2012", "physionet2012:tiny", ("physionet2012_set-a",), "raw/set-a/*.txt"
+    ),
+    "TCGA-BRCA": Row(
+        "tcga_brca", "tcga_brca:tiny", ("tcga_brca",), "unseen/*.csv", arrange=_patients
+    ),
+    "text": Row(
+        "text_files", "text_mlm:tiny", (), "unseen/README.md",
+        preprocess=("--splits=train:0.9,test:0.1", "--piece_bytes=256"), arrange=_texts,
+    ),
+}  # fmt: skip
+"""The rows by name, as they are printed."""
+
+
+def commands(row: Row, folder: Path, asked: Sequence[Path]) -> dict[str, list[str]]:
+    """{step: what is run after `python -m`}."""
+    data, run = f"{folder}/data", f"{folder}/run"
+    return {
+        "preprocess": [
+            "beam_preprocess.run", f"--dataset={row.dataset}", f"--input={folder}/raw",
+            f"--output={data}", *row.preprocess,
+        ],
+        "verify": ["beam_preprocess.verify", data],
+        "train": [
+            "tf_perceiver.train", f"--config=configs/{row.config.replace(':', '.py:')}",
+            f"--data={data}", f"--workdir={run}", *row.train,
+        ],
+        "evaluate": ["tf_perceiver.evaluate", f"--workdir={run}"],
+        "export": ["tf_perceiver.export", f"--workdir={run}"],
+        "predict": [
+            "tf_perceiver.predict", f"--model={run}/saved_model",
+            *(flag.format(row=folder) for flag in row.predict), *map(str, asked),
+        ],
+    }  # fmt: skip
+
+
+def _execute(words: Sequence[str], log: IO[str]) -> tuple[int, str]:
+    """Runs `python -m words`; returns its exit code and what it wrote to the standard output."""
+    ended = subprocess.run(
+        [sys.executable, "-m", *words], stdout=subprocess.PIPE, stderr=log, text=True, check=False
+    )
+    return ended.returncode, ended.stdout
+
+
+def run(
+    row: Row,
+    data: Path,
+    folder: Path,
+    execute: Callable[[Sequence[str], IO[str]], tuple[int, str]] = _execute,
+) -> tuple[str, float]:
+    """Runs a row from its archives to a prediction.
+
+    Args:
+      row: what is run.
+      data: the folder of the archives.
+      folder: where everything goes; emptied first.
+      execute: runs the words behind `python -m`; see `_execute`.
+
+    Returns:
+      What came of it, in a few words, and the seconds that it took.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    for part, archives in (("raw", row.archives), ("unseen", row.unseen)):
+        (folder / part).mkdir(parents=True)
+        for name in archives:
+            with tarfile.open(data / f"{name}.tar.xz") as archive:
+                archive.extractall(folder / part, filter="data")
+    if row.arrange:
+        row.arrange(folder)
+    asked = sorted(folder.glob(row.ask))[:ASKED]
+    if not asked:
+        return f"FAILED: nothing to ask about, no {folder}/{row.ask}", 0.0
+    started, outcome = time.monotonic(), ""
+    with open(folder / "log.txt", "w", encoding="utf-8") as log:
+        for step, words in commands(row, folder, asked).items():
+            print("$ python -m", *words, file=log, flush=True)
+            code, printed = execute(words, log)
+            print(printed, file=log, flush=True)
+            if code:
+                outcome = f"{step} FAILED with {code}; see {folder}/log.txt"
+                break
+            if step == "evaluate":
+                outcome = _scores(json.loads(printed.splitlines()[-1]))
+    return outcome, time.monotonic() - started
+
+
+def _scores(answer: dict[str, object]) -> str:
+    numbers = {k: v for k, v in answer.items() if isinstance(v, float) and k != "loss"}
+    return f"{answer['examples']} examples, " + ", ".join(
+        f"{name} {value:.3g}" for name, value in list(numbers.items())[:3]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the rows that are asked for; 1 if one of them failed, 2 if none could be run."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.modalities", description=__doc__)
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", default=Path(os.environ.get("PERCEIVER_DATA", "raw")),
+        help="folder of the archives, NAME.tar.xz (default: $PERCEIVER_DATA, or raw)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", default=OUTPUT,
+        help="where raw files, records and models go (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--only", action="append", choices=list(ROWS), metavar="ROW",
+        help="this row alone; may be repeated: " + "; ".join(ROWS),
+    )  # fmt: skip
+    arguments = parser.parse_args(argv)
+    table, failed, ran = [], False, 0
+    for name in arguments.only or ROWS:
+        row = ROWS[name]
+        wanted = (*row.archives, *row.unseen)
+        lacking = [a for a in wanted if not (arguments.data / f"{a}.tar.xz").exists()]
+        if lacking:
+            table.append((name, row.config, f"not run: no {lacking[0]}.tar.xz", ""))
+            continue
+        folder = arguments.output / "".join(c if c.isalnum() else "_" for c in name.lower())
+        outcome, seconds = run(row, arguments.data, folder)
+        print(f"{name}: {outcome}; {seconds:.0f} s", file=sys.stderr, flush=True)
+        failed, ran = failed or "FAILED" in outcome, ran + 1
+        table.append((name, row.config, outcome, f"{seconds:.0f} s"))
+    header = ("row", "config", "outcome", "time")
+    report.show("from raw files to a prediction", header, table, text_columns=3)
+    if not ran:
+        print(f"error: --data={arguments.data}: no archive of any row is there", file=sys.stderr)
+        return 2
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
