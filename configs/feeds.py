@@ -328,6 +328,43 @@ def seen_and_heard(
     return ConfigDict(data)
 
 
+def clips(
+    video: ConfigDict,
+    audio: ConfigDict,
+    *,
+    audio_patch: int,
+    image_queries: int = 512,
+    audio_queries: int = 512,
+    label_mask_share: float = 0.5,
+) -> ConfigDict:
+    """``config.data`` for the autoencoding of picture, sound and label.
+
+    Args:
+      video: ``config.data`` for the picture, which decides everything that the two share.
+      audio: ``config.data`` for the sound.
+      audio_patch: samples that one query of the decoder answers with.
+      image_queries, audio_queries: of a clip in training, see `pipelines.autoencoding`.
+      label_mask_share: of the training examples, whose label is hidden from the model.
+    """
+    data = video.to_dict()
+    seen = {**data.pop("video"), "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+    data.update(
+        modality="autoencoding",
+        autoencoding={
+            "video": seen,
+            "audio": audio.audio.to_dict(),
+            "audio_patch": audio_patch,
+            "image_queries": image_queries,
+            "audio_queries": audio_queries,
+            "label_mask_share": label_mask_share,
+        },
+        eval_split="val",
+        eval_batch_size=video.batch_size,
+        shuffle_buffer=512,  # Whole videos, of some megabytes each.
+    )
+    return ConfigDict(data)
+
+
 def _splits(batch_size: int) -> dict[str, Any]:
     return {
         "train_split": "train",

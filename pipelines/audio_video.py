@@ -68,13 +68,14 @@ def prepare_train(
     frames = fields["frames"]
     offset = video.train_offset(tf.size(frames), cfg.video, time_seed)
     clip = video.augmented(video.taken(frames, offset, cfg.video), cfg.video, video_seed)
-    sound = audio.augmented(_heard(fields, offset, cfg), cfg.audio, audio_seed)
-    seen, heard = (
+    sound = audio.augmented(heard(fields, offset, cfg), cfg.audio, audio_seed)
+    seen, listened = (
         tf.random.stateless_uniform([], one) >= share
         for one, share in zip(drop_seeds, (cfg.video_dropout, cfg.audio_dropout), strict=True)
     )
-    heard |= ~seen
-    return {"video": clip * tf.cast(seen, clip.dtype), "audio": sound * tf.cast(heard, sound.dtype)}
+    listened |= ~seen
+    sound *= tf.cast(listened, sound.dtype)
+    return {"video": clip * tf.cast(seen, clip.dtype), "audio": sound}
 
 
 def prepare_eval(fields: Mapping[str, tf.Tensor], cfg: Any) -> dict[str, tf.Tensor]:
@@ -89,7 +90,7 @@ def prepare_eval(fields: Mapping[str, tf.Tensor], cfg: Any) -> dict[str, tf.Tens
     """
     offsets = video.eval_offsets(tf.size(fields["frames"]), cfg.video)
     sounds = [
-        audio.represented(_heard(fields, offsets[i], cfg), cfg.audio)
+        audio.represented(heard(fields, offsets[i], cfg), cfg.audio)
         for i in range(cfg.video.eval_clips)
     ]
     sound = sounds[0] if len(sounds) == 1 else tf.stack(sounds)
@@ -104,11 +105,17 @@ def shown(fields: Mapping[str, tf.Tensor], cfg: Any) -> dict[str, tf.Tensor]:
     """
     offsets = video.eval_offsets(tf.size(fields["frames"]), cfg.video)
     offset = offsets[cfg.video.eval_clips // 2]
-    return {"video": video.shown(fields, cfg.video), "audio": _heard(fields, offset, cfg)}
+    return {"video": video.shown(fields, cfg.video), "audio": heard(fields, offset, cfg)}
 
 
-def _heard(fields: Mapping[str, tf.Tensor], offset: tf.Tensor, cfg: Any) -> tf.Tensor:
-    """float32 `[samples]` from where the frame number `offset` begins."""
+def heard(fields: Mapping[str, tf.Tensor], offset: tf.Tensor, cfg: Any) -> tf.Tensor:
+    """float32 `[samples]` from where the frame number `offset` begins.
+
+    Args:
+        fields: "audio": int16 or float32 `[m]`.
+        offset: int32, negative for silence before the record.
+        cfg: a section with the sections `video` and `audio`.
+    """
     # In whole numbers: float32 can't count the samples of some minutes.
     first = tf.cast(offset, tf.int64) * cfg.audio.sample_rate // cfg.video.fps
     return audio.clip_at(fields["audio"], cfg.audio.samples, tf.cast(first, tf.int32))

@@ -15,6 +15,7 @@ import tensorflow as tf
 from pipelines import (
     audio,
     audio_video,
+    autoencoding,
     clip_features,
     flow,
     image,
@@ -31,6 +32,7 @@ from pipelines.records import DatasetInfo, Feature
 MODALITIES: dict[str, ModuleType] = {
     "audio": audio,
     "audio_video": audio_video,
+    "autoencoding": autoencoding,
     "clip_features": clip_features,
     "flow": flow,
     "image": image,

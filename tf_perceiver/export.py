@@ -235,6 +235,7 @@ def usage(version: Path, modality: str) -> str:
     instance, file = {
         "audio": (samples, "FILE.wav"),
         "audio_video": (f'{{"frames_bytes": {frames}, "waveform": {samples}}}', "FILE.mp4"),
+        "autoencoding": (f'{{"frames_bytes": {frames}, "waveform": {samples}}}', "FILE.mp4"),
         "clip_features": (
             '{"audio_features": [[0.5, ...], ...], "video_features": [[1.2, ...], ...]}',
             "FILE.npz",

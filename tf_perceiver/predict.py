@@ -2,7 +2,8 @@
 
 Prints ``file: label score`` for every file, in the order given. A file that can't be read gets a
 line on standard error, the others are answered all the same, and the exit code is 2. A model of
-optical flow takes pairs of files, first and second frame, and writes each flow into --output.
+optical flow takes pairs of files, first and second frame, and writes each flow into --output; an
+autoencoder writes the reconstruction of each video there.
 """
 
 # ruff: noqa: I001
@@ -21,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from tf_perceiver.report.answer_lines import LINES, Answer, Wanted
+from tf_perceiver.report.answer_lines import LINES, WRITING, Answer, Wanted
 from tf_perceiver.serving import raw_files
 from tf_perceiver.serving.raw_files import RAW_KINDS, Arrays
 
@@ -32,7 +33,7 @@ JSON = flags.DEFINE_bool("json", False, "Whether to print one JSON object a file
 OUTPUT = flags.DEFINE_string(
     "output",
     ".",
-    "Folder for answers that are files: a pair's flow.",
+    "Folder for answers that are files: a pair's flow, a video's reconstruction.",
     allow_override=True,  # Other commands have one too, and a process may import several.
 )
 
@@ -72,9 +73,10 @@ def main(argv: list[str]) -> int:
     if len(argv) < 2:
         raise ValueError("no files to predict from; name them after the flags")
     model = load(Path(MODEL.value))
-    if RAW_KINDS[model.modality].files > 1:
+    if model.task in WRITING:
         check_groups(argv[1:], RAW_KINDS[model.modality].files)
-    wanted = Wanted(model.labels, TOP_K.value, JSON.value, Path(OUTPUT.value))
+    output = Path(OUTPUT.value)
+    wanted = Wanted(model.labels, TOP_K.value, JSON.value, output, model.properties)
     failed = False
     for answer in answers(model, argv[1:]):
         if answer.error:
@@ -133,7 +135,7 @@ def answers(model: Model, files: Sequence[str]) -> Iterator[Answer]:
     """Answers files in their order, neighbours of one shape together."""
     waiting: list[tuple[str, Arrays]] = []
     count = RAW_KINDS[model.modality].files
-    most = BATCH_SIZE if count == 1 else 1  # Of several files each: whole frames, one by one.
+    most = 1 if model.task in WRITING else BATCH_SIZE  # Whole frames, one by one.
     for first in range(0, len(files), count):
         file = files[first]
         try:
@@ -153,7 +155,7 @@ def answers(model: Model, files: Sequence[str]) -> Iterator[Answer]:
 
 
 def check_groups(files: Sequence[str], count: int) -> None:
-    """Checks that files can be the examples of a model that takes several each.
+    """Checks that files can be the examples of a model whose answers are files.
 
     Raises:
       ValueError: a number that can't be divided, or two first files of one name.

@@ -163,7 +163,8 @@ def io_kinetics_autoencoder() -> Fields:
     """Video, sound and label of Kinetics-700 through 784 latents of 512 channels.
 
     32 bands for the pictures, as in the published code and checkpoint (the paper's text has 64),
-    at the encoder grid's resolution in the decoder too.
+    at the encoder grid's resolution in the decoder too. It learned from samples of the queries, so
+    that all of them are asked for where samples lie.
     """
     image = {"bands": 32, "max_resolution": (VIDEO_FRAMES, VIDEO_SIZE // 4, VIDEO_SIZE // 4)}
     audio = {"bands": 192, "max_resolution": (AUDIO_SAMPLES,)}
@@ -198,6 +199,7 @@ def io_kinetics_autoencoder() -> Fields:
                 "positions": audio,
             },
             "chunk": 16_384,
+            "sampled": True,
             "attention": "structured",
             "block_size": 0,
         },

@@ -51,6 +51,9 @@ class ReadOptions:
         128, "pixels that the short side of larger frames is scaled down to; 0: sound alone", 0,
         MAX_SIDE,
     )  # fmt: skip
+    min_frames: int = _option(
+        16, "frames that a video has at least, those of a clip; shorter ones are rejected", 1
+    )
     test_fold: int = _option(5, "fold that is the test split; the others are training", 1)
     piece_bytes: int = _option(
         2048, "longest piece that a text is cut into, between words", MIN_PIECE

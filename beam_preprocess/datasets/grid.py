@@ -112,6 +112,11 @@ def read_clip(
         data, path, fps=options.fps, size=options.frame_size, sample_rate=rate,
         need_sound=need_sound, start=start, end=end,
     )  # fmt: skip
+    return fields_of(clip)
+
+
+def fields_of(clip: video.Clip) -> dict[str, Any]:
+    """{"frames": JPEGs, "audio": int16 `[n]`, "audio_present": 0 or 1} of a record."""
     frames = np.empty(len(clip.frames), object)
     frames[:] = clip.frames
     return {"frames": frames, "audio": clip.audio, "audio_present": int(clip.audio_present)}

@@ -107,6 +107,27 @@ def read(
     return Clip(frames, waveform, bool(sound.samples))
 
 
+def read_whole(
+    data: bytes, name: str, *, fps: int, size: int, sample_rate: int, min_frames: int
+) -> Clip:
+    """Decodes a video whose sound and length a clip needs; the arguments are those of `read`.
+
+    Args:
+      min_frames: of the result, at `fps` a second.
+
+    Raises:
+      Rejected: as `read`; no sound; fewer frames.
+    """
+    clip = read(data, name, fps=fps, size=size, sample_rate=sample_rate, need_sound=True)
+    if len(clip.frames) < min_frames:
+        raise Rejected(
+            "too-short",
+            f"{name} ends after {len(clip.frames)} of a clip's {min_frames} frames at {fps} a "
+            "second",
+        )
+    return clip
+
+
 def seconds(data: bytes) -> float | None:
     """How long a media file says it is; None where it doesn't, or is none."""
     import av

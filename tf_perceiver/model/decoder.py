@@ -284,8 +284,8 @@ class AutoencodingDecoder(tf.keras.layers.Layer):
 
     Each modality's queries are padded behind with a learned vector, ``dec.mm.<modality>.pad``. The
     outputs go through ``post.<modality>.proj``. A *sample* of the queries is decoded where the
-    batch has ``image_indices`` or ``audio_indices`` (int [Q], row-major elements of the grid), as
-    in training; otherwise all are, `chunk` at a time.
+    batch has ``image_indices`` or ``audio_indices`` (row-major elements of the grid: int [Q], or
+    [B, Q] where each example has its own), as in training; otherwise all are, `chunk` at a time.
 
     Args:
       latent_channels: D. outputs: channels between the decoder and the post-processors.
@@ -294,6 +294,8 @@ class AutoencodingDecoder(tf.keras.layers.Layer):
       audio: {"samples", "samples_per_patch", "positions"}.
       min_padding: channels that the widest modality's queries are padded with.
       chunk: queries decoded at a time; 0 for all.
+      sampled: whether the whole lies where samples do, on which alone it is trained. Off, it is the
+        reference's decoder of all queries, whose places are others (up to one pixel).
       further: see `Decoding`.
     """
 
@@ -310,6 +312,7 @@ class AutoencodingDecoder(tf.keras.layers.Layer):
         label_channels: int = 1024,
         min_padding: int = 2,
         chunk: int = 0,
+        sampled: bool = False,
         **further,
     ) -> None:
         super().__init__(name="dec", autocast=False)
@@ -319,8 +322,8 @@ class AutoencodingDecoder(tf.keras.layers.Layer):
                 f"model.decoder.audio: samples={samples} aren't whole patches of {patch}"
             )
         self.queries = {
-            "audio": GridQueries(Fourier(**audio["positions"]), (samples // patch,)),
-            "image": GridQueries(Fourier(**image["positions"]), image["index_dims"]),
+            "audio": GridQueries(Fourier(**audio["positions"]), (samples // patch,), sampled),
+            "image": GridQueries(Fourier(**image["positions"]), image["index_dims"], sampled),
             "label": TableQueries("dec.query", 1, label_channels),
         }
         self.grid, self.chunk = tuple(image["index_dims"]), chunk
@@ -381,21 +384,23 @@ class AutoencodingDecoder(tf.keras.layers.Layer):
         )
 
     def padded(self, name: str, rows: tf.Tensor) -> tf.Tensor:
-        """[Q, channels] -> [Q, common width]."""
+        """[..., Q, channels] -> [..., Q, common width]."""
         dtype = statistics_dtype(self.compute_dtype)
         rows, pad = tf.cast(rows, dtype), tf.cast(self.pads[name], dtype)
-        return tf.concat([rows, tf.zeros_like(rows[:, :1]) + pad], 1)
+        return tf.concat([rows, tf.zeros_like(rows[..., :1]) + pad], -1)
 
     def vectors(self, name: str, rows: tf.Tensor, latents: tf.Tensor) -> tf.Tensor:
-        """Queries [Q, channels] -> [B, Q, outputs]: what the post-processors get."""
+        """Queries [Q, channels] or [B, Q, channels] -> [B, Q, outputs], for the post-processors."""
         return self.decoding(over_batch(self.padded(name, rows), latents), latents)
 
     def values(self, name: str, rows: tf.Tensor, latents: tf.Tensor) -> tf.Tensor:
-        """Queries [Q, channels] -> [B, Q, values of the modality]."""
+        """Queries as for `vectors` -> [B, Q, values of the modality]."""
         return self.post[name](self.vectors(name, rows, latents))
 
 
 def over_batch(rows: tf.Tensor, latents: tf.Tensor) -> tf.Tensor:
-    """[Q, C] -> [B, Q, C] for the B examples of `latents`, in their dtype."""
+    """[Q, C] -> [B, Q, C] for the B examples of `latents`, in their dtype; [B, Q, C] as it is."""
     rows = tf.cast(rows, latents.dtype)
+    if rows.shape.rank == 3:
+        return rows
     return tf.broadcast_to(rows[None], tf.concat([tf.shape(latents)[:1], tf.shape(rows)], 0))

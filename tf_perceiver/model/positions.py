@@ -56,10 +56,10 @@ def subsampled_positions(indices: tf.Tensor, index_dims: Sequence[int]) -> tf.Te
     never reaches 1. A checkpoint trained with subsampled queries expects exactly this.
 
     Args:
-      indices: int32 or int64 [Q], row-major. index_dims: size of the grid.
+      indices: int32 or int64 [..., Q], row-major. index_dims: size of the grid.
 
     Returns:
-      float32 [Q, d].
+      float32 [..., Q, d].
     """
     coordinates = tf.cast(tf.stack(unravelled(indices, index_dims), -1), tf.float32)
     return -1.0 + 2.0 * coordinates / tf.constant(list(index_dims), tf.float32)
@@ -155,11 +155,12 @@ class Fourier:
         features = tf.concat(parts, -1)
         return tf.ensure_shape(features, positions.shape[:-1] + [self.channels])
 
-    def grid(self, index_dims: Sequence[int]) -> np.ndarray:
+    def grid(self, index_dims: Sequence[int], sampled: bool = False) -> np.ndarray:
         """Encodes a whole grid, once, as a constant.
 
         Args:
           index_dims: size of the grid, d numbers.
+          sampled: see `axis`.
 
         Returns:
           float32 [prod(index_dims), P], row-major.
@@ -168,14 +169,21 @@ class Fourier:
           ValueError: the grid has another number of axes than max_resolution.
         """
         self.check(index_dims)
-        axes = [self.axis(a, size) for a, size in enumerate(index_dims)]
+        axes = [self.axis(a, size, sampled) for a, size in enumerate(index_dims)]
         indices = np.indices(tuple(index_dims)).reshape(len(axes), -1)
         parts = [axis[index] for axis, index in zip(axes, indices, strict=True)]
         return np.concatenate(self.by_kind(parts), -1)
 
-    def axis(self, a: int, size: int) -> np.ndarray:
-        """What axis `a` of a grid contributes: float32 [size, P / d], raw, sines, cosines."""
+    def axis(self, a: int, size: int, sampled: bool = False) -> np.ndarray:
+        """What axis `a` of a grid contributes: float32 [size, P / d], raw, sines, cosines.
+
+        Args:
+          a: number of the axis. size: of the grid along it.
+          sampled: whether its elements lie where `subsampled_positions` has them.
+        """
         positions = evenly_spaced(-1.0, 1.0, size)
+        if sampled:
+            positions = -1 + 2 * np.arange(size, dtype=np.float32) / np.float32(size)
         # This order of products rounds as the reference does; at 112 turns it shows in the result.
         angles = np.float32(np.pi) * (positions[:, None] * self.frequencies()[a])
         parts = [positions[:, None]] if self.raw else []
@@ -207,10 +215,12 @@ class FourierGrid:
 
     Attributes:
       encoding: their features. index_dims: size of the grid.
+      sampled: whether its elements lie where `subsampled_positions` has them.
     """
 
     encoding: Fourier
     index_dims: tuple[int, ...]
+    sampled: bool = False
 
     @property
     def shape(self) -> tf.TensorShape:
@@ -219,11 +229,13 @@ class FourierGrid:
 
     def axes(self) -> list[np.ndarray]:
         """float32 [n_a, P / d] for every axis."""
-        return [self.encoding.axis(a, size) for a, size in enumerate(self.index_dims)]
+        axis = self.encoding.axis
+        return [axis(a, size, self.sampled) for a, size in enumerate(self.index_dims)]
 
     def dense(self, dtype: tf.DType | str | None = None) -> tf.Tensor:
         """[M, P], row-major."""
-        return tf.cast(tf.constant(self.encoding.grid(self.index_dims)), dtype or tf.float32)
+        grid = self.encoding.grid(self.index_dims, self.sampled)
+        return tf.cast(tf.constant(grid), dtype or tf.float32)
 
 
 def _to_tensor(grid: FourierGrid, dtype=None, name=None, as_ref=False) -> tf.Tensor:

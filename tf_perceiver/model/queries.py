@@ -45,29 +45,35 @@ class GridQueries:
 
     Args:
       positions: their encoding. index_dims: the grid.
+      sampled: whether all of them lie where a sample does, see `subsampled_positions`: what has
+        learned from samples alone knows no other places.
     """
 
-    def __init__(self, positions: Fourier, index_dims: Sequence[int]) -> None:
+    def __init__(
+        self, positions: Fourier, index_dims: Sequence[int], sampled: bool = False
+    ) -> None:
         if len(index_dims) != positions.dimensions:
             raise ValueError(
                 f"queries on a grid of {len(index_dims)} axes {tuple(index_dims)} need as many "
                 f"resolutions, max_resolution is {positions.max_resolution}"
             )
-        self.positions, self.index_dims = positions, tuple(index_dims)
+        self.positions, self.index_dims, self.sampled = positions, tuple(index_dims), sampled
         self.count, self.channels = math.prod(self.index_dims), positions.channels
 
     def segment(self, pad: tf.Tensor) -> Segment:
         """All queries, padded, as a segment whose positions stay apart by axis."""
-        grid = FourierGrid(self.positions, self.index_dims)
+        grid = FourierGrid(self.positions, self.index_dims, self.sampled)
         return Segment(None, grid, self.index_dims, pad=pad)
 
     def rows(self, indices: tf.Tensor) -> tf.Tensor:
         """int [Q'], elements of the whole grid -> [Q', channels]."""
+        if self.sampled:
+            return self.chosen(indices)
         coordinates = unravelled(indices, self.index_dims)
         axes = (tf.constant(linear_positions((size,))[:, 0]) for size in self.index_dims)
         places = [tf.gather(axis, i) for axis, i in zip(axes, coordinates, strict=True)]
         return self.positions.encode(tf.stack(places, -1))
 
     def chosen(self, indices: tf.Tensor) -> tf.Tensor:
-        """int [Q'], a sample of the grid -> [Q', channels]; see `subsampled_positions`."""
+        """int [..., Q'], a sample of the grid -> [..., Q', channels]; `subsampled_positions`."""
         return self.positions.encode(subsampled_positions(indices, self.index_dims))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from pipelines.readers import flow
-from tf_perceiver.report import flow_pictures
+from tf_perceiver.report import flow_pictures, reconstructions
 
 CURVE_POINTS = 6  # Of a survival curve, in a line of text.
 HIDDEN = b"[MASK]"  # A byte of a text that a masked language model has to find out.
@@ -45,12 +46,14 @@ class Wanted:
       top_k: how many classes, the most probable first.
       as_json: whether a line is a JSON object.
       output: folder for answers that are files.
+      properties: what every raw example has, such as {"sample_rate": 16000}.
     """
 
     labels: Sequence[str]
     top_k: int = 1
     as_json: bool = False
     output: Path = Path()
+    properties: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def label(answer: Answer, wanted: Wanted) -> str:
@@ -133,11 +136,24 @@ def motion(answer: Answer, wanted: Wanted) -> str:
     return f"{answer.file}: moves {mean:.2f} px, {largest:.2f} at most; {file}, {picture}"
 
 
+def reconstruction(answer: Answer, wanted: Wanted) -> str:
+    """Writes NAME_reconstruction.png and .wav into the folder; says the most probable labels."""
+    picture, sound = reconstructions.write(
+        wanted.output, Path(answer.file).stem, answer.said, wanted.properties["sample_rate"]
+    )
+    line = label(answer, wanted)
+    if wanted.as_json:
+        return _json(json.loads(line) | {"picture": str(picture), "sound": str(sound)})
+    return f"{line}; {picture}, {sound}"
+
+
 def _json(row: dict) -> str:
     return json.dumps(row, ensure_ascii=False)
 
 
+WRITING = frozenset({"autoencoding", "flow"})  # Tasks whose answers are files, one at a time.
 LINES = {
+    "autoencoding": reconstruction,
     "audioset": label,
     "classification": label,
     "flow": motion,

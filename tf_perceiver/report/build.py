@@ -47,6 +47,7 @@ def write_report(
     # Here, not above: matplotlib takes a second, and training imports this module at its start.
     from tf_perceiver.report import (
         audioset,
+        autoencoding,
         classification,
         flow,
         masked_lm,
@@ -60,6 +61,7 @@ def write_report(
 
     tasks = {
         "audioset": audioset.parts,
+        "autoencoding": autoencoding.parts,
         "classification": classification.parts,
         "flow": flow.parts,
         "masked_lm": masked_lm.parts,

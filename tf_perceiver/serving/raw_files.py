@@ -147,6 +147,15 @@ def _video(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
     return {"frames_bytes": np.array(clip.frames, object), "waveform": _unit(clip.audio)}
 
 
+def _whole_video(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
+    """As `_video`; one without sound, or shorter than a clip, is rejected."""
+    clip = video.read_whole(
+        content, file, fps=properties["fps"], size=properties["frame_size"],
+        sample_rate=properties["sample_rate"], min_frames=properties.get("min_frames", 1),
+    )  # fmt: skip
+    return {"frames_bytes": np.array(clip.frames, object), "waveform": _unit(clip.audio)}
+
+
 def _clip(content: bytes, file: str, properties: Mapping[str, Any]) -> video.Clip:
     return video.read(
         content, file, fps=properties["fps"], size=properties["frame_size"],
@@ -163,6 +172,7 @@ RAW_KINDS = {
     "text": RawKind("a text", text.SUFFIXES, _text),
     "video": RawKind("a video", video.SUFFIXES, _frames),
     "audio_video": RawKind("a video", video.SUFFIXES, _video),
+    "autoencoding": RawKind("a video", video.SUFFIXES, _whole_video),
     "clip_features": RawKind("features of a clip", clip_features.SUFFIXES, _clip_features),
     "flow": RawKind("two frames", image.SUFFIXES, _frame_pair, files=2),
     "omics": RawKind("a table", omics.SUFFIXES, _omics),

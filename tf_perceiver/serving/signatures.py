@@ -26,6 +26,11 @@ INPUTS: dict[str, dict[str, tf.TensorSpec]] = {
         "frames": tf.TensorSpec([None, None], tf.string, name="frames_bytes"),
         "audio": tf.TensorSpec([None, None], tf.float32, name="waveform"),
     },
+    # The same: of it a clip is answered, and given back beside the answer.
+    "autoencoding": {
+        "frames": tf.TensorSpec([None, None], tf.string, name="frames_bytes"),
+        "audio": tf.TensorSpec([None, None], tf.float32, name="waveform"),
+    },
     # Rows of features; one of nothing but NaN is padding.
     "clip_features": {
         name: tf.TensorSpec([None, None, None], tf.float32, name=name)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tf_perceiver.tasks.audioset import AudioSet
+from tf_perceiver.tasks.autoencoding import Autoencoding
 from tf_perceiver.tasks.classification import Classification
 from tf_perceiver.tasks.flow import Flow
 from tf_perceiver.tasks.masked_lm import MaskedLM
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 TASKS: dict[str, type[Task]] = {
     "audioset": AudioSet,
+    "autoencoding": Autoencoding,
     "classification": Classification,
     "flow": Flow,
     "masked_lm": MaskedLM,
