@@ -1,4 +1,4 @@
-"""A clip of picture and sound to be told again, with its label, which is hidden now and then.
+"""A clip of picture and sound to be reconstructed, with its label, which is hidden now and then.
 
 The sections `video` and `audio` of the config are those of the modalities of these names. Values
 stay what they are: pixels in [0, 1], samples in [-1, 1].

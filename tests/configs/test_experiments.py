@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.batches import described
-from pipelines import records
+from pipelines import autoencoding, records
 from pipelines.preparation import MODALITIES
 from pipelines.readers.variables import LAYOUTS
 from tf_perceiver import tasks
@@ -28,7 +28,8 @@ CASES = [
     for variant in importlib.import_module(f"configs.{name}").VARIANTS
 ]
 PAPER = {
-    "audioset", "esc50", "flow", "glue", "imagenet", "modelnet40", "permuted_imagenet", "text_mlm",
+    "audioset", "esc50", "flow", "glue", "imagenet", "kinetics", "modelnet40", "permuted_imagenet",
+    "text_mlm",
 }  # fmt: skip
 NOT_SMALL = {"audioset"}  # Its media come from elsewhere.
 LABELS = {"mortality": 2, "flow": 0, "masked_lm": 0, "survival": 0}  # By task, where not ten.
@@ -57,6 +58,8 @@ def inputs_of(config):
     if modality == "series":
         inputs["series_variable"] = tf.zeros((2, section.length), tf.int32)
         inputs["series_mask"] = tf.ones((2, section.length), tf.bool)
+    if modality == "autoencoding":
+        inputs["label"] = tf.zeros((2, 10))
     if modality == "clip_features":
         for name, (length, _) in shapes.items():
             inputs[f"{name}_mask"] = tf.ones((2, length), tf.bool)
@@ -64,7 +67,7 @@ def inputs_of(config):
 
 
 def outputs_of(config):
-    """The shape that is due, without the batch."""
+    """The shape that is due, without the batch, or those by name."""
     match config.task.name:
         case "flow":
             return (*config.data.flow.size, 2)
@@ -72,6 +75,9 @@ def outputs_of(config):
             return (config.data.text.length, 262)
         case "survival":
             return (1,)
+        case "autoencoding":
+            clip = autoencoding.shape(config.data.autoencoding)
+            return {**clip, "label": (10,), "seen": clip["image"], "heard": clip["audio"]}
     return (LABELS.get(config.task.name, 10),)
 
 
@@ -105,7 +111,11 @@ def test_everything_in_it_can_be_built(name, variant):
         MODALITIES[config.data.modality].check(config.data[config.data.modality])
         if variant.startswith("paper"):
             return  # Tracing 48 layers on 50,176 pixels takes longer than it tells.
-        assert model(inputs_of(config)).shape == (2, *outputs_of(config))
+        found, due = model(inputs_of(config)), outputs_of(config)
+        if not isinstance(due, dict):
+            found, due = {"": found}, {"": due}
+        shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
+        assert shapes == {name: (2, *shape) for name, shape in due.items()}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -127,6 +137,17 @@ def test_the_paper_variants_have_the_papers_numbers():
     modelnet = load("modelnet40", "paper")
     assert (modelnet.optimizer.learning_rate, modelnet.optimizer.schedule) == (1e-3, "constant")
     assert (modelnet.data.batch_size, modelnet.data.points.num_points) == (512, 2048)
+    kinetics = load("kinetics", "paper")
+    assert kinetics.model.trunk.num_latents == 784
+    assert load("kinetics", "paper_392").model.trunk.num_latents == 392
+    assert load("kinetics", "paper_196").model.trunk.num_latents == 196
+    assert (kinetics.data.batch_size, kinetics.optimizer.learning_rate) == (1024, 1e-3)
+    clips = kinetics.data.autoencoding
+    assert (clips.image_queries, clips.audio_queries, clips.label_mask_share) == (512, 512, 0.5)
+    assert (clips.audio.samples, clips.audio_patch, clips.video.fps) == (30_720, 16, 25)
+    assert (clips.video.frames, clips.video.size) == (16, (224, 224))
+    task = kinetics.task
+    assert (task.image_weight, task.audio_weight, task.label_weight) == (0.03, 1.0, 1e-4)
 
 
 @pytest.mark.parametrize(

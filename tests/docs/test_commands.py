@@ -45,6 +45,7 @@ TEST_VIDEOS = 2
 # A class; of texts half of them.
 TEST_EXAMPLES = {
     "cifar10": TEST_IMAGES, "modelnet40": TEST_SHAPES, "fsdd": 10, "grid": TEST_VIDEOS, "texts": 6,
+    "kinetics": TEST_VIDEOS,
     "avca1": 30,
     "flow": 20, "tcga_brca": 4,
 }  # fmt: skip
@@ -193,6 +194,17 @@ def _write_videos(folder: pathlib.Path) -> None:
             (folder / f"{name}.mpg").write_bytes(data)
 
 
+def _write_class_folders_of_videos(folder: pathlib.Path) -> None:
+    """Two splits of two classes, told by when there is a flash and a beep."""
+    for label, event in (("early", (0.2, 0.3)), ("late", (0.5, 0.6))):
+        sound = clips.tone(16_000, 0.8, event)
+        data = clips.encoded(times=clips.regular(0.8), sound=sound, flash=event)
+        for split, count in (("train", 6), ("val", TEST_VIDEOS)):
+            (folder / split / label).mkdir(parents=True)
+            for index in range(count):
+                (folder / split / label / f"{label}{index}.mp4").write_bytes(data)
+
+
 def _write_meshes(folder: pathlib.Path, size: tuple[float, float, float], count: int) -> None:
     folder.mkdir(parents=True)
     corners = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1], indexing="ij"), -1).reshape(-1, 3)
@@ -237,6 +249,7 @@ def clone(tmp_path_factory):
         _write_images(folder / "raw" / name, 6, "png", 4, size)
     _write_texts(folder / "raw")
     _write_videos(folder / "raw/grid/s1")
+    _write_class_folders_of_videos(folder / "raw/kinetics")
     zero_shot_raw.write(folder / "raw/avca", widths={"audio": 128, "video": 4096})
     rows = ["path,label,split"]
     for seed, split in enumerate(("train", "test")):

@@ -1,4 +1,4 @@
-"""Clips as they were and as they were told again: frames above frames, waveform above waveform."""
+"""Clips and their reconstructions: frames above frames, waveform above waveform."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ Outputs = Mapping[str, tf.Tensor]
 
 # What is between the smallest and the largest value: the peak that a PSNR is relative to.
 PEAKS = {"image": 1.0, "audio": 2.0}
-LEAST_ERROR = 1e-10  # Of the peak's square: PSNR ends at 100 dB, where silence is told as silence.
+LEAST_ERROR = 1e-10  # Of the peak squared: PSNR ends at 100 dB, as silence may reach it.
 
 
 class Autoencoding(Task):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import reference
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tf_perceiver.model.positions import (
     Fourier,
+    FourierGrid,
     GridPositions,
     LearnedPositions,
     cubic_interpolation,
@@ -134,3 +136,14 @@ def test_errors_name_both_numbers():
         GridPositions("pre.image.pos", kind="sinusoid")
     with pytest.raises(ValueError, match="pre.image.pos: positions of kind 'fourier': .*band"):
         GridPositions("pre.image.pos", band=3, max_resolution=(4, 4))
+
+
+def test_a_grid_may_lie_where_samples_of_it_do():
+    encoding, dims = Fourier(3, (4, 6)), (3, 4)
+    sampled = encoding.encode(subsampled_positions(tf.range(12), dims))
+    np.testing.assert_allclose(encoding.grid(dims, sampled=True), sampled, atol=1e-5)
+    grid = FourierGrid(encoding, dims, sampled=True)
+    np.testing.assert_allclose(grid.dense(), sampled, atol=1e-5)
+    for axis, size in zip(grid.axes(), dims, strict=True):
+        np.testing.assert_allclose(axis[:, 0], -1 + 2 * np.arange(size) / size, atol=1e-6)
+    assert np.abs(encoding.grid(dims) - sampled).max() > 0.3
