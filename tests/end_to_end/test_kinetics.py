@@ -81,8 +81,8 @@ def test_from_videos_to_their_reconstruction(tmp_path, command):
         heard, rate = soundfile.read(f"{stem}.wav")
         assert (len(heard), rate) == (2_560, 16_000)
         np.testing.assert_allclose(heard, one["waveform"], atol=1e-3)
-        # The middle of the clip, as it was.
-        first = (len(read.audio) - 2_560) // 2
+        # The middle of the clip, as it was, from where a frame begins.
+        first = round((len(read.frames) - 4) / 2) * 16_000 // 25
         near = np.abs(one["original_waveform"] - read.audio[first : first + 2_560] / 32_768)
         assert near.max() < 1e-4
         error = np.mean((one["original_frames"] - one["frames"]) ** 2)
