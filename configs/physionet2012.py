@@ -5,7 +5,7 @@
   data      five folds by a hash of the record, one as test: --test_fold=1 to 5 of beam_preprocess
   hardware  2 cores of an AMD EPYC (AVX2), no GPU, other work beside it
   time      one to two minutes a fold
-  AUROC     83.1, 82.6, 79.2, 82.5, 82.2 %: 81.9 % on average, deviation 1.5 %, one seed each
+  AUROC     83.1, 82.6, 79.2, 82.5, 82.2 %: 81.9 % on average, deviation 1.6 %, one seed each
 """
 
 from __future__ import annotations
