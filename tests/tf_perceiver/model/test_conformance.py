@@ -18,7 +18,9 @@ from tf_perceiver.model import structured
 
 # Abstract, or never a layer of its own.
 # Bases of others, and whole models around a model, which have tests of their own.
-NOT_ALONE = {"Preprocessor", "GridPreprocessor", "Image", "ClipPerceiver", "TiledPerceiver"}
+NOT_ALONE = {
+    "Preprocessor", "GridPreprocessor", "Image", "ClipPerceiver", "TiledPerceiver", "Autoencoder",
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
