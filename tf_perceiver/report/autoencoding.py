@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tf_perceiver.report import reconstructions, sections
+from tf_perceiver.report import evaluation, reconstructions, sections
+from tf_perceiver.report.evaluation import Batch
 from tf_perceiver.report.page import Headline, Section
 from tf_perceiver.report.run import Batches, Run
 
@@ -34,7 +35,7 @@ def parts(run: Run, batches: Batches) -> tuple[list[Headline], list[Section]]:
     Raises:
       ValueError: the batches hold no example.
     """
-    values, count, examples = evaluated(run, batches)
+    values, count, examples = evaluation.evaluated(run, batches, _INPUTS, shown, EXAMPLES)
     headlines = [
         Headline(f"{values['video_psnr']:.2f} dB", f"PSNR of the picture on {run.split}"),
         Headline(f"{values['audio_psnr']:.2f} dB", "PSNR of the sound"),
@@ -44,33 +45,10 @@ def parts(run: Run, batches: Batches) -> tuple[list[Headline], list[Section]]:
     return headlines, [sections.curves(run, CURVES), answers(run, examples)]
 
 
-def evaluated(run: Run, batches: Batches) -> tuple[dict[str, float], int, list[Answer]]:
-    """Metrics over the batches, number of clips, and some clips, evenly spread over them.
-
-    Raises:
-      ValueError: the batches hold no example.
-    """
-    import tensorflow as tf
-
-    expected = run.info.split(run.split).records
-    wanted = set(np.linspace(0, expected - 1, min(EXAMPLES, expected)).round().astype(int).tolist())
-    predict = tf.function(lambda inputs: run.model(inputs, training=False))
-    metrics = run.task.metrics()
-    count, examples = 0, []
-    for batch in batches:
-        outputs = predict({name: batch[name] for name in _INPUTS})
-        losses = run.task.loss(outputs, batch, False)
-        run.task.update_metrics(metrics, outputs, batch, losses)
-        said = run.task.answers(outputs)
-        for i in np.flatnonzero(np.asarray(batch["weight"]) > 0):
-            if count in wanted:
-                answer = {name: np.array(field[i]) for name, field in said.items()}
-                answer["truth"] = run.labels[int(np.argmax(batch["label"][i]))]
-                examples.append(answer)
-            count += 1
-    if not count:
-        raise ValueError("no example to report on: the evaluation split is empty")
-    return {name: float(metric.result()) for name, metric in metrics.items()}, count, examples
+def shown(run: Run, batch: Batch, outputs: Any, i: int) -> Answer:
+    """What the task answers about clip `i` of a batch, and its true label."""
+    answer = {name: np.array(field[i]) for name, field in run.task.answers(outputs).items()}
+    return {**answer, "truth": run.labels[int(np.argmax(batch["label"][i]))]}
 
 
 def answers(run: Run, examples: list[Answer]) -> Section:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from tf_perceiver.report import flow_pictures, sections
+from tf_perceiver.report import evaluation, flow_pictures, sections
+from tf_perceiver.report.evaluation import Batch
 from tf_perceiver.report.flow_pictures import Example
 from tf_perceiver.report.page import Headline, Section
 from tf_perceiver.report.run import Batches, Run
@@ -28,7 +31,7 @@ def parts(run: Run, batches: Batches) -> tuple[list[Headline], list[Section]]:
     Raises:
       ValueError: the batches hold no example.
     """
-    values, count, examples = evaluated(run, batches)
+    values, count, examples = evaluation.evaluated(run, batches, ("image",), shown, EXAMPLES)
     headlines = [
         Headline(f"{values['epe']:.2f} px", f"mean end-point error on {run.split}"),
         Headline(f"{values['zero_epe']:.2f} px", "of the answer that nothing moves"),
@@ -38,37 +41,15 @@ def parts(run: Run, batches: Batches) -> tuple[list[Headline], list[Section]]:
     return headlines, [sections.curves(run, CURVES), answers(run, examples)]
 
 
-def evaluated(run: Run, batches: Batches) -> tuple[dict[str, float], int, list[Example]]:
-    """Metrics over the batches, number of pairs, and some pairs, evenly spread over them.
-
-    Raises:
-      ValueError: the batches hold no example.
-    """
-    import tensorflow as tf
-
-    expected = run.info.split(run.split).records
-    wanted = set(np.linspace(0, expected - 1, min(EXAMPLES, expected)).round().astype(int).tolist())
-    predict = tf.function(lambda inputs: run.model(inputs, training=False))
-    metrics = run.task.metrics()
-    count, examples = 0, []
-    for batch in batches:
-        outputs = predict({"image": batch["image"]})
-        losses = run.task.loss(outputs, batch, False)
-        run.task.update_metrics(metrics, outputs, batch, losses)
-        for i in np.flatnonzero(np.asarray(batch["weight"]) > 0):
-            if count in wanted:
-                examples.append(
-                    Example(
-                        (np.asarray(batch["image"][i]) + 1) / 2,
-                        np.array(batch["flow"][i]),
-                        np.array(outputs[i]),
-                        np.asarray(batch["valid"][i]) > 0,
-                    )
-                )
-            count += 1
-    if not count:
-        raise ValueError("no example to report on: the evaluation split is empty")
-    return {name: float(metric.result()) for name, metric in metrics.items()}, count, examples
+def shown(run: Run, batch: Batch, outputs: Any, i: int) -> Example:
+    """Pair `i` of a batch."""
+    del run
+    return Example(
+        (np.asarray(batch["image"][i]) + 1) / 2,
+        np.array(batch["flow"][i]),
+        np.array(outputs[i]),
+        np.asarray(batch["valid"][i]) > 0,
+    )
 
 
 def answers(run: Run, examples: list[Example]) -> Section:

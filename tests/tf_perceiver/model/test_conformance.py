@@ -16,8 +16,7 @@ import tiny_models
 import tf_perceiver.model
 from tf_perceiver.model import structured
 
-# Abstract, or never a layer of its own.
-# Bases of others, and whole models around a model, which have tests of their own.
+# Abstract, bases of others, and whole models around a model, which have tests of their own.
 NOT_ALONE = {
     "Preprocessor", "GridPreprocessor", "Image", "ClipPerceiver", "TiledPerceiver", "Autoencoder",
 }  # fmt: skip
