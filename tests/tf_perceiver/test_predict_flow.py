@@ -46,7 +46,7 @@ def test_a_pair_becomes_a_flow_file_and_its_picture(
     assert valid.all()
     contents = [file.read_bytes() for file in files]
     expected = by_live_model(trained_frames, *contents)
-    assert expected.shape == (20, 30, 2)  # Neither a tile's size nor that of evaluation.
+    assert expected.shape == (56, 80, 2)  # Neither a tile's size nor that of evaluation.
     np.testing.assert_allclose(found, expected, atol=1e-5)
     picture = np.asarray(Image.open(written / "first_flow.png"))
     np.testing.assert_array_equal(picture, flow_pictures.colours(found))
@@ -80,13 +80,13 @@ def test_pairs_that_are_none_get_a_line_and_the_others_their_answers(
     )  # fmt: skip
     assert result.returncode == 2
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert errors[0] == (f"error: {tmp_path / 'shorter.png'} has 30 x 19 pixels, {first} 30 x 20")
+    assert errors[0] == (f"error: {tmp_path / 'shorter.png'} has 80 x 55 pixels, {first} 80 x 56")
     assert errors[1].startswith(f"error: {tmp_path / 'cut.png'}: ")
     assert errors[2] == f"error: {tmp_path / 'a.wav'} is a sound, the model takes two frames"
     assert len(errors) == 3
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert [row["file"] for row in rows] == [str(tmp_path / "large.jpg"), str(first)]
-    assert flow_files.read((tmp_path / "large_flow.flo").read_bytes(), "")[0].shape == (40, 60, 2)
+    assert flow_files.read((tmp_path / "large_flow.flo").read_bytes(), "")[0].shape == (112, 160, 2)
     assert rows[1]["picture"] == str(tmp_path / "first_flow.png")
 
 
