@@ -8,6 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import peak
 from tf_perceiver.model.attention import SelfAttention
 from tf_perceiver.model.latent import LatentLayer
 
@@ -105,3 +106,16 @@ def test_in_half_precision_it_is_as_near_to_the_truth_as_the_plain_layer():
             )
         ratios.append(np.mean(errors[0]) / np.mean(errors[1]))
     assert np.mean(ratios) < 1.2
+
+
+def test_gradients_of_a_repeated_layer_are_not_held_one_by_one():
+    repeats, channels = 24, 640
+    layer = build("float32", channels, heads=1)
+    x = tf.zeros((1, 4, channels))
+    gradients = tf.function(lambda: run(layer, x, x, repeats)[1])
+    gradients.get_concrete_function()
+    with peak.watching() as watched:
+        before = peak.resident()
+        gradients()
+    weights = 4 * sum(tf.size(variable).numpy() for variable in layer.trainable_variables)
+    assert watched.bytes - before < 0.9 * repeats * weights
