@@ -25,7 +25,7 @@ def classification(name: str, model: dict[str, Any]) -> ConfigDict:
             "task": {"name": "classification", "label_smoothing": 0.0},
             "model": model,
             "optimizer": {
-                "name": "lamb",
+                "name": "lamb",  # Or "adamw".
                 "learning_rate": 4e-3,
                 # Whether learning_rate is for a batch of 256 and grows with the batch.
                 "scale_by_batch": False,
