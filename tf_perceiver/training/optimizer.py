@@ -8,7 +8,7 @@ norm, Adam's moments (bias-corrected), + weight decay * parameter, trust ratio (
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import tensorflow as tf
 from ml_collections import ConfigDict
@@ -83,11 +83,53 @@ class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
         return tf.cast(rate, tf.float32)
 
 
+class Conditional:
+    """Lets a Keras optimizer of Adam's family leave an update out; goes before it in the bases.
+
+    There is no branch: moments that decay by 1 and a learning rate of 0 leave everything as it is,
+    to the bit, so that the same program runs on every device.
+    """
+
+    def __init__(self, **fields) -> None:
+        super().__init__(**fields)
+        self._set_hyper("applied", 1.0)
+
+    def apply_if(
+        self, applied: tf.Tensor, grads_and_vars: Iterable[tuple[tf.Tensor, tf.Variable]]
+    ) -> None:
+        """Updates the variables and their moments and counts the update, or does neither.
+
+        To be called by every replica, with gradients that are summed over them already.
+
+        Args:
+          applied: bool [], the same on all replicas. Where it is false, gradients may be anything.
+        """
+        # Not by a product: infinity times zero is not zero.
+        pairs = [(tf.where(applied, g, tf.zeros_like(g)), v) for g, v in grads_and_vars]
+        with tf.init_scope():
+            self._create_all_weights([variable for _, variable in pairs])
+        self._get_hyper("applied").assign(tf.cast(applied, tf.float32))
+        self.apply_gradients(pairs, experimental_aggregate_gradients=False)
+        self.iterations.assign_sub(tf.cast(tf.logical_not(applied), tf.int64))
+
+    def _prepare_local(self, var_device: str, var_dtype: tf.DType, apply_state: dict) -> None:
+        super()._prepare_local(var_device, var_dtype, apply_state)
+        applied = self._get_hyper("applied", var_dtype)
+        coefficients = apply_state[(var_device, var_dtype)]
+        coefficients["lr_t"] *= applied
+        for name in ("beta_1_t", "beta_2_t"):
+            decay = tf.where(applied > 0, coefficients[name], tf.ones([], var_dtype))
+            coefficients[name], coefficients[f"one_minus_{name}"] = decay, 1 - decay
+
+
 def _lamb(not_decayed: list[str], **fields) -> tf.keras.optimizers.legacy.Optimizer:
     # At the end of its life: imported here and nowhere else.
     import tensorflow_addons as tfa
 
-    return tfa.optimizers.LAMB(
+    class LAMB(Conditional, tfa.optimizers.LAMB):
+        pass
+
+    return LAMB(
         exclude_from_weight_decay=not_decayed, exclude_from_layer_adaptation=NO_VARIABLE, **fields
     )
 
@@ -97,7 +139,7 @@ def _adamw(
 ) -> tf.keras.optimizers.legacy.Optimizer:
     from official.modeling.optimization import legacy_adamw
 
-    class AdamW(legacy_adamw.AdamWeightDecay):
+    class AdamW(Conditional, legacy_adamw.AdamWeightDecay):
         def _prepare_local(self, var_device, var_dtype, apply_state):
             super()._prepare_local(var_device, var_dtype, apply_state)
             # The fused update adds epsilon before it corrects the second moment's bias, which

@@ -37,6 +37,26 @@ def test_adamws_epsilon_is_added_to_the_corrected_moment():
     np.testing.assert_allclose(weight, [0.5], atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["adamw", "lamb"])
+def test_an_update_that_is_left_out_leaves_everything_to_the_bit(name):
+    config = base.classification("test", {}).optimizer
+    config.name = name
+
+    def updated(*gradients):
+        built = optimizer.build(config, 10, 32)
+        variables = [tf.Variable([0.3, -0.7], name="a.kernel"), tf.Variable(0.1, name="a.bias")]
+        for gradient in gradients:
+            value = tf.constant([gradient, 0.3]), tf.constant(0.2)
+            applied = tf.constant(bool(np.isfinite(gradient)))
+            built.apply_if(applied, zip(value, variables, strict=True))
+        return [v.numpy() for v in (*variables, *built.weights)]
+
+    expected = updated(0.5, 0.1)
+    found = updated(np.inf, 0.5, np.nan, 0.1, -np.inf)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_constant_stays_and_warms_up():
     schedule = optimizer.Schedule("constant", 0.5, 10, warmup_steps=4)
     assert [float(schedule(s)) for s in (0, 1, 4, 10**6)] == [0, 0.125, 0.5, 0.5]
