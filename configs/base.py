@@ -25,7 +25,7 @@ def classification(name: str, model: dict[str, Any]) -> ConfigDict:
             "task": {"name": "classification", "label_smoothing": 0.0},
             "model": model,
             "optimizer": {
-                "name": "lamb",
+                "name": "lamb",  # Or "adamw".
                 "learning_rate": 4e-3,
                 # Whether learning_rate is for a batch of 256 and grows with the batch.
                 "scale_by_batch": False,
@@ -48,6 +48,14 @@ def classification(name: str, model: dict[str, Any]) -> ConfigDict:
                 "checkpoint_every": 1000,
                 "eval_every": 1000,
                 "keep_checkpoints": 3,
+                # Micro-batches that each replica takes its part of a batch in: less memory.
+                "accumulate": 1,
+                # Of the averages of the weights, which are then what is evaluated and exported;
+                # 0 is off.
+                "ema_decay": 0.0,
+                # So many steps in a row without a finite loss and gradient send training back to
+                # a checkpoint, with other batches; after so many rollbacks it stops.
+                "guard": {"patience": 5, "rollbacks": 3},
             },
         }
     )

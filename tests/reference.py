@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -494,7 +494,7 @@ OPTIMIZED = {
 
 
 def _optimizer(config: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Schedules and LAMB's trajectories (Adam's are not: it isn't one of our optimizers yet)."""
+    """Schedules, and the trajectories of LAMB and AdamW."""
     outputs: dict[str, Any] = {}
     recipe, total = config["cfg"], config["schedule_total_steps"]
     rate = recipe["base_lr"] * config["schedule_batch"] / 256
@@ -506,24 +506,38 @@ def _optimizer(config: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str
     ):
         schedule = optimizer.Schedule(kind, rate, total, **fields)
         outputs[name] = np.array([float(schedule(step)) for step in range(total + 5)], np.float32)
-    for decayed in (True, False):
-        fields = base.classification("test", {}).optimizer
-        fields.update(
-            learning_rate=recipe["base_lr"], scale_by_batch=True, decay_positions=decayed
-        )
-        lamb = optimizer.build(
-            fields, total_steps=config["update_schedule"]["total_steps"], batch_size=1024
-        )
-        variables = {
-            name: tf.Variable(inputs[f"p0/{name}"], name=ours) for name, ours in OPTIMIZED.items()
-        }
-        for step in range(sum(name.endswith("/lin/w") for name in inputs) - 1):
-            gradients = [tf.constant(inputs[f"g{step}/{name}"]) for name in variables]
-            gradients, _ = tf.clip_by_global_norm(gradients, recipe["max_norm"])
-            lamb.apply_gradients(zip(gradients, variables.values(), strict=True))
-            prefix = f"lamb_decaypos{int(decayed)}/step{step + 1}"
-            outputs |= {f"{prefix}/{name}": v.numpy() for name, v in variables.items()}
+    for name, ours in (("lamb", "lamb"), ("adam", "adamw")):
+        for decayed in (True, False):
+            fields = base.classification("test", {}).optimizer
+            fields.update(
+                name=ours,
+                learning_rate=recipe["base_lr"],
+                scale_by_batch=True,
+                decay_positions=decayed,
+                epsilon=recipe[f"{name}_kwargs"]["eps"],
+            )
+            total = config["update_schedule"]["total_steps"]
+            built = optimizer.build(fields, total_steps=total, batch_size=1024)
+            for step, values in enumerate(_trajectory(built, inputs, recipe["max_norm"]), 1):
+                prefix = f"{name}_decaypos{int(decayed)}/step{step}"
+                outputs |= {f"{prefix}/{tensor}": value for tensor, value in values.items()}
     return outputs
+
+
+def _trajectory(
+    optimizer: tf.keras.optimizers.legacy.Optimizer, inputs: Mapping[str, Any], max_norm: float
+) -> Iterator[dict[str, np.ndarray]]:
+    """The golden's variables after each update with its gradients."""
+    variables = {
+        name: tf.Variable(inputs[f"p0/{name}"], name=ours) for name, ours in OPTIMIZED.items()
+    }
+    for step in range(sum(name.endswith("/lin/w") for name in inputs) - 1):
+        gradients = [tf.constant(inputs[f"g{step}/{name}"]) for name in variables]
+        gradients, _ = tf.clip_by_global_norm(gradients, max_norm)
+        optimizer.apply_gradients(
+            zip(gradients, variables.values(), strict=True), experimental_aggregate_gradients=False
+        )
+        yield {name: variable.numpy() for name, variable in variables.items()}
 
 
 FUNCTIONS = {"units": _units, "post_patches": _post_patches, "optimizer": _optimizer}

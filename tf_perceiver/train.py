@@ -31,6 +31,8 @@ from tf_perceiver.training import distributed_input, loop, optimizer, preemption
 from tf_perceiver.training import checkpoint as checkpointing
 from tf_perceiver.training import strategy as strategies
 from tf_perceiver.training import workdir as workdirs
+from tf_perceiver.training.averages import Averages
+from tf_perceiver.training.guard import Guard, Trouble
 from tf_perceiver.training.progress import Progress
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -77,6 +79,8 @@ def main(argv: list[str]) -> int | None:
         optim = optimizer.build(config.optimizer, total_steps, batch_size)
         global_step = orbit.utils.create_global_step()
         optim._create_all_weights(model.trainable_variables)  # Else slots can't be restored.
+        averages = Averages(model.named_weights(), pace.ema_decay)
+        guard = Guard([v.name[:-2] for v in model.trainable_variables], **pace.guard)
     trainer = loop.Trainer(
         strategy,
         model,
@@ -85,6 +89,9 @@ def main(argv: list[str]) -> int | None:
         global_step,
         batch_size=batch_size,
         clip_norm=config.optimizer.clip_norm,
+        accumulate=pace.accumulate,
+        averages=averages,
+        guard=guard,
     )
     evaluator = loop.Evaluator(
         strategy,
@@ -100,7 +107,9 @@ def main(argv: list[str]) -> int | None:
         workdir / "checkpoints",
         {
             "weights": checkpointing.weights_of(model),
+            "averages": averages.variables,
             "optimizer": optim,
+            "guard": guard.saved,
             "global_step": global_step,
         },
         config_digest=workdirs.digest(config.to_dict()),
@@ -114,9 +123,21 @@ def main(argv: list[str]) -> int | None:
             fresh = checkpointing.init_from(INIT_FROM.value, model)
             but = f", but for {', '.join(fresh)}" if fresh else ""
             print(f"starting from the weights of {INIT_FROM.value}{but}", flush=True)
-    trainer.train_dataset = distributed_input.train_dataset(
-        strategy, info, DATA.value, data, seed=config.seed, start_step=start_step
-    )
+        averages.start()
+
+    def stream_from(step: int) -> tf.distribute.DistributedDataset:
+        return distributed_input.train_dataset(
+            strategy,
+            info,
+            DATA.value,
+            data,
+            seed=config.seed,
+            start_step=step,
+            salt=int(guard.salt),
+            accumulate=pace.accumulate,
+        )
+
+    trainer.train_dataset = stream_from(start_step)
     workdirs.claim(*run)  # Last: a mistake in config or data leaves no workdir behind.
     print(
         f"{config.name}: {model.count_params():,} parameters; {records:,} examples; steps "
@@ -137,9 +158,31 @@ def main(argv: list[str]) -> int | None:
     def due(step: int, every: int) -> bool:
         return step % every == 0 or step == total_steps
 
+    def roll_back(trouble: Trouble) -> bool:
+        nonlocal mark
+        restored = guard.roll_back(trouble, checkpoints) is not None
+        step, salt = int(global_step.numpy()), int(guard.salt)
+        trainer.train_dataset = stream_from(step)
+        # The row is of the first step that has the new salt: a run that is killed before its next
+        # checkpoint resumes from this one, drops the row, and comes here again.
+        log.rewind(step)
+        row = {"kind": "rollback", "step": step + 1, "salt": salt, "reason": str(trouble)}
+        log.write(row | {"time": time.time()})
+        print(f"back to step {step:,}, with salt {salt}", file=sys.stderr, flush=True)
+        if restored:
+            progress.update(step, {})
+            mark = (time.perf_counter(), step)
+        return restored
+
     def after_steps(output: dict[str, float]) -> None:
         nonlocal mark
         step = int(global_step.numpy())
+        if trouble := guard.trouble():
+            print(trouble, file=sys.stderr, flush=True)
+            if trouble.good_step is not None and roll_back(trouble):
+                return
+            row = {"kind": "skipped", "step": trouble.step, "steps": trouble.skipped}
+            log.write(row | {"reason": str(trouble), "time": time.time()})
         seconds = time.perf_counter() - mark[0]
         row = {"kind": "train", "step": step, "epoch": round(step * batch_size / records, 4)}
         row |= {name: float(value) for name, value in output.items()}
@@ -152,7 +195,8 @@ def main(argv: list[str]) -> int | None:
             if signals.received:
                 raise preemption.Preempted(f"{signals.received.name}: saved step {step:,}")
             if evaluates and due(step, pace.eval_every):
-                controller.evaluate()
+                with averages.in_place():
+                    controller.evaluate()
         mark = (time.perf_counter(), step)
 
     def after_evaluation(output: dict[str, float]) -> None:
@@ -181,23 +225,24 @@ def main(argv: list[str]) -> int | None:
         return preemption.EXIT_CODE
 
     # ----------------------------------------------------------------------------------- report
-    page = report.write_report(
-        workdir / "report",
-        model=model,
-        task=task,
-        config=config,
-        info=info,
-        metrics_file=workdir / "metrics.jsonl",
-        eval_batches=input_pipeline.eval_stream(
-            info,
-            DATA.value,
-            data,
-            split=data.eval_split,
-            replica_batch=data.eval_batch_size,
-            shown=True,
-        ),
-        step=total_steps,
-    )
+    with averages.in_place():
+        page = report.write_report(
+            workdir / "report",
+            model=model,
+            task=task,
+            config=config,
+            info=info,
+            metrics_file=workdir / "metrics.jsonl",
+            eval_batches=input_pipeline.eval_stream(
+                info,
+                DATA.value,
+                data,
+                split=data.eval_split,
+                replica_batch=data.eval_batch_size,
+                shown=True,
+            ),
+            step=total_steps,
+        )
     workdirs.write_atomically(workdir / "DONE", f"{total_steps}\n")
     print(f"done: {total_steps:,} steps; checkpoints, logs and report in {workdir}; see {page}")
     return None

@@ -6,6 +6,7 @@ import json
 import signal
 import time
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -142,3 +143,81 @@ def test_evaluation_names_what_is_missing(command, trained_digits, more, message
     assert result.returncode == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+# The command, with NaN in every picture of some batches: POISON is a list of [salt, step].
+POISONED = """
+import json
+import os
+import tensorflow as tf
+from tf_perceiver import command_line, train
+from pipelines import input_pipeline
+
+POISON = json.loads(os.environ["POISON"])
+stream = input_pipeline.train_stream
+
+def poisoned(*arguments, salt, start_step, **fields):
+    steps = tf.constant([-1] + [step for its, step in POISON if its == salt], tf.int64)
+
+    def poison(step, batch):
+        bad = tf.reduce_any(steps == step)
+        image = batch["image"]
+        return batch | {"image": tf.where(bad, image * float("nan"), image)}
+
+    batches = stream(*arguments, salt=salt, start_step=start_step, **fields)
+    return batches.enumerate(start_step + 1).map(poison)
+
+input_pipeline.train_stream = poisoned
+command_line.run(train.main)
+"""
+
+
+def poisoned(command, checkout, trained, folder, poison, *more):
+    (folder / "poisoned.py").write_text(POISONED)
+    config = f"--config={checkout}/configs/digits.py:tiny"
+    return command(
+        "poisoned",
+        config,
+        *arguments(trained, folder / "w", *more)[1:],
+        cwd=folder,
+        env={"POISON": json.dumps(poison)},
+    )
+
+
+def saved(workdir, name):
+    prefix = str(workdir / "checkpoints" / "ckpt-000000020")
+    return tf.train.load_variable(prefix, f"{name}/.ATTRIBUTES/VARIABLE_VALUE")
+
+
+def test_a_step_that_is_not_finite_is_passed_over(command, trained_digits, checkout, tmp_path):
+    ended = poisoned(command, checkout, trained_digits, tmp_path, [[0, 7]]).check()
+    assert "step 7 not applied: the loss and the gradient of " in ended.stderr
+    (row,) = rows(tmp_path / "w", "skipped")
+    assert (row["step"], row["steps"]) == (7, 1)
+    assert [row["step"] for row in rows(tmp_path / "w", "train")] == [5, 10, 15, 20]
+    assert all(np.isfinite(row["loss"]) for row in rows(tmp_path / "w", "train"))
+    assert saved(tmp_path / "w", "optimizer/iter") == 19
+    assert saved(tmp_path / "w", "guard/skipped") == 1
+
+
+def test_bad_batches_are_passed_by_with_another_salt(command, trained_digits, checkout, tmp_path):
+    patience = "--config.train.guard.patience=2"
+    poison = [[0, 13], [0, 14], [1, 3]]
+    ended = poisoned(command, checkout, trained_digits, tmp_path, poison, patience).check()
+    assert "back to step 10, with salt 1" in ended.stderr
+    (row,) = rows(tmp_path / "w", "rollback")
+    assert (row["step"], row["salt"]) == (11, 1)
+    assert [row["step"] for row in rows(tmp_path / "w", "train")] == [5, 10, 15, 20]
+    assert saved(tmp_path / "w", "guard/salt") == 1
+    assert saved(tmp_path / "w", "optimizer/iter") == 20
+
+
+def test_where_nothing_helps_it_stops_and_says_why(command, trained_digits, checkout, tmp_path):
+    settings = ["--config.train.guard.patience=2", "--config.train.guard.rollbacks=1"]
+    poison = [[salt, step] for salt in (0, 1) for step in range(8, 20)]
+    ended = poisoned(command, checkout, trained_digits, tmp_path, poison, *settings)
+    assert ended.returncode == 2
+    last = ended.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "training went back 1 times already" in last
+    assert not (tmp_path / "w" / "DONE").exists()

@@ -68,6 +68,13 @@ class Manifest:
                 return f"{name} is not what was written (sha256 differs)"
         return None
 
+    def delete(self) -> None:
+        """Deletes the checkpoint."""
+        # The manifest goes first: without it the rest isn't a checkpoint any more.
+        self.path.unlink()
+        for name in self.files:
+            (self.path.parent / name).unlink(missing_ok=True)
+
 
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
@@ -87,7 +94,7 @@ class Checkpoints:
 
     Args:
       directory: ``<workdir>/checkpoints``.
-      objects: what is saved: weights (see `weights_of`), optimizer, global_step.
+      objects: what is saved: weights (see `weights_of`), averages, optimizer, guard, global_step.
       config_digest, fingerprint: written into every checkpoint.
       keep: how many of the newest stay.
     """
@@ -125,20 +132,26 @@ class Checkpoints:
         }
         workdirs.write_atomically(path, json.dumps(manifest, indent=1))
         for old in manifests(self.directory)[self.keep :]:
-            # The manifest goes first: without it the rest isn't a checkpoint any more.
-            old.path.unlink()
-            for name in old.files:
-                (self.directory / name).unlink(missing_ok=True)
+            old.delete()
         return path
 
-    def restore(self) -> int | None:
+    def delete_after(self, step: int) -> None:
+        """Deletes what was saved after the step, by an attempt that is given up."""
+        for manifest in manifests(self.directory):
+            if manifest.step > step:
+                manifest.delete()
+
+    def restore(self, up_to: int | None = None) -> int | None:
         """Restores the newest valid checkpoint; returns its step, or None where there is none.
+
+        Args:
+          up_to: the last step that will do; any unless told.
 
         Raises:
           ValueError: checkpoints are there and none is valid: training must not silently start
             again from step 0 over them.
         """
-        manifest = newest_valid(self.directory)
+        manifest = newest_valid(self.directory, up_to)
         if manifest is None:
             return None
         status = self.checkpoint.read(manifest.prefix)
@@ -164,14 +177,20 @@ def manifests(directory: Path) -> list[Manifest]:
     return sorted(found, key=lambda manifest: manifest.step, reverse=True)
 
 
-def newest_valid(directory: Path) -> Manifest | None:
+def newest_valid(directory: Path, up_to: int | None = None) -> Manifest | None:
     """The newest checkpoint whose files are whole, or None where none was ever written.
+
+    Args:
+      directory: of the checkpoints.
+      up_to: the last step that will do; any unless told.
 
     Raises:
       ValueError: checkpoints are there and none is valid.
     """
     reasons = []
     for manifest in manifests(directory):
+        if up_to is not None and manifest.step > up_to:
+            continue
         damage = manifest.damage()
         if damage is None:
             if reasons:
@@ -181,7 +200,7 @@ def newest_valid(directory: Path) -> Manifest | None:
     leftovers = list(directory.glob(f"{MANIFEST_PREFIX}*.json")) or list(
         directory.glob(f"{MANIFEST_PREFIX}*.index")
     )
-    if leftovers and (reasons or any(p.suffix == ".json" for p in leftovers)):
+    if up_to is None and leftovers and (reasons or any(p.suffix == ".json" for p in leftovers)):
         raise ValueError(
             f"{directory} has checkpoints and none is whole ({'; '.join(reasons) or leftovers[0]});"
             " move the folder away to start from step 0"
@@ -218,6 +237,8 @@ class Restored:
 
 def load_for_inference(workdir: str | Path) -> Restored:
     """The model of a workdir with the weights of its newest valid checkpoint.
+
+    Where training averaged them, the averages are what it gets.
 
     To be called under the strategy's scope where there is one.
 
@@ -258,13 +279,17 @@ def _read_weights(model: tf.keras.Model, manifest: Manifest) -> None:
 
 
 def _read(weights: dict[str, tf.Variable], manifest: Manifest) -> None:
-    checkpoint = tf.train.Checkpoint(weights=weights)
+    averaged = _saved_shapes(manifest, "averages")
+    checkpoint = tf.train.Checkpoint(
+        weights={name: v for name, v in weights.items() if name not in averaged},
+        averages={name: v for name, v in weights.items() if name in averaged},
+    )
     # First of all "partial": else TensorFlow warns of hundreds of unused values after an error.
     checkpoint.read(manifest.prefix).expect_partial().assert_existing_objects_matched()
 
 
 def init_from(workdir: str | Path, model: tf.keras.Model) -> list[str]:
-    """Takes the weights alone from another run's newest valid checkpoint.
+    """Takes the weights alone, or their averages, from another run's newest valid checkpoint.
 
     Everything up to the latents must be there, of the same shapes. Of the decoder what fits is
     taken and the rest keeps its fresh values: so a masked language model's encoder, and its way to
@@ -300,9 +325,9 @@ def init_from(workdir: str | Path, model: tf.keras.Model) -> list[str]:
     return fresh
 
 
-def _saved_shapes(manifest: Manifest) -> dict[str, list[int]]:
-    """Shapes of a checkpoint's weights by their neutral names."""
-    before, after = "weights/", "/.ATTRIBUTES/VARIABLE_VALUE"
+def _saved_shapes(manifest: Manifest, kind: str = "weights") -> dict[str, list[int]]:
+    """Shapes of a checkpoint's weights, or of their averages, by their neutral names."""
+    before, after = f"{kind}/", "/.ATTRIBUTES/VARIABLE_VALUE"
     # TensorFlow writes a dot of a name as two.
     return {
         key.removeprefix(before).removesuffix(after).replace("..", "."): list(shape)

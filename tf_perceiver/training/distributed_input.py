@@ -30,14 +30,20 @@ def train_dataset(
     seed: int,
     start_step: int,
     salt: int = 0,
+    accumulate: int = 1,
 ) -> tf.distribute.DistributedDataset:
     """The infinite training stream from `start_step` on; see `input_pipeline.train_stream`.
 
     Raises:
-      ValueError: the replicas don't divide the batch.
+      ValueError: the replicas, each with `accumulate` micro-batches, don't divide the batch.
     """
     replicas = strategy.num_replicas_in_sync
     replica_batch = _per_replica(data.batch_size, replicas, "batch_size")
+    if accumulate < 1 or replica_batch % accumulate:
+        raise ValueError(
+            f"config.train.accumulate={accumulate} doesn't divide the {replica_batch} examples "
+            "that a replica has of a batch"
+        )
 
     def host_dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
         return input_pipeline.train_stream(

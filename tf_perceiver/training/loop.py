@@ -12,6 +12,8 @@ import orbit
 import tensorflow as tf
 
 from tf_perceiver.tasks import Task
+from tf_perceiver.training.averages import Averages
+from tf_perceiver.training.guard import Guard
 
 GRADIENT_NORM = "grad_norm"
 _WEIGHT = "weight"
@@ -20,12 +22,19 @@ _WEIGHT = "weight"
 class Trainer(orbit.StandardTrainer):
     """Trains a task's model.
 
+    To be made under the strategy's scope, as its model, optimizer and global_step were.
+
     Args:
-      strategy: under which model, optimizer and global_step were created.
+      strategy: that scope's.
       model, task, optimizer: see `tasks`, `optimizer`.
       global_step: int64 variable; advances by one a step.
       batch_size: global; losses are summed over it and divided by it.
       clip_norm: global norm to which the gradient is clipped; 0 for none.
+      accumulate: micro-batches that a replica takes its part of a batch in, one after the other.
+        The update is the whole batch's, but where the model or the loss compares examples: batch
+        norm and Cox's likelihood see a micro-batch, as they see one replica's part.
+      averages: of the weights; none unless told.
+      guard: passes over what isn't finite; one of its own unless told.
       dataset: distributed; can be set later by `train_dataset`.
     """
 
@@ -39,50 +48,114 @@ class Trainer(orbit.StandardTrainer):
         *,
         batch_size: int,
         clip_norm: float,
+        accumulate: int = 1,
+        averages: Averages | None = None,
+        guard: Guard | None = None,
         dataset: tf.distribute.DistributedDataset | None = None,
     ) -> None:
         self.strategy, self.model, self.task = strategy, model, task
         self.optimizer, self.global_step = optimizer, global_step
-        self.batch_size, self.clip_norm = batch_size, clip_norm
+        self.batch_size, self.clip_norm, self.accumulate = batch_size, clip_norm, accumulate
         with strategy.scope():
+            self.averages = averages or Averages({}, 0.0)
+            self.guard = guard or Guard([v.name[:-2] for v in model.trainable_variables])
             self.metrics = task.metrics()
             self.metrics[GRADIENT_NORM] = tf.keras.metrics.Mean(GRADIENT_NORM)
         super().__init__(train_dataset=dataset)
 
     def train_loop_begin(self) -> None:
-        """Forgets the metrics of the loop before."""
+        """Forgets the metrics of the loop before, and its steps that weren't applied."""
         for metric in self.metrics.values():
             metric.reset_states()
+        self.guard.begin_loop()
 
     def train_step(self, iterator: tf.distribute.DistributedIterator) -> None:
-        """One update on every replica."""
-        self.strategy.run(self._replica_step, args=(next(iterator),))
+        """One update on every replica, or none where loss or gradient isn't finite."""
+        result = self.strategy.run(self._replica_step, args=(next(iterator),))
+        # The same on all replicas.
+        applied, offending = (self.strategy.experimental_local_results(x)[0] for x in result)
+        self.guard.record(applied, offending, self.global_step + 1)
         self.global_step.assign_add(1)
 
-    def _replica_step(self, batch: dict[str, tf.Tensor]) -> None:
+    def _replica_step(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Whether the update was applied, and which of the guard's names weren't finite."""
         variables = self.model.trainable_variables
-        with tf.GradientTape() as tape:
-            outputs = self.model(batch, training=True)
-            losses = self.task.loss(outputs, batch, training=True)
-            loss = tf.reduce_sum(losses) / self.batch_size
-        gradients = tape.gradient(loss, variables)
+        # Running statistics and metrics change on the way to the gradient, each replica's own.
+        counts = [v for metric in self.metrics.values() for v in metric.variables]
+        counts += self.model.non_trainable_variables
+        before = [tf.identity(tf.convert_to_tensor(count)) for count in counts]
+
+        gradients, loss = self._gradients(batch)
         replicas = tf.distribute.get_replica_context()
-        gradients = replicas.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        *gradients, loss = replicas.all_reduce(tf.distribute.ReduceOp.SUM, [*gradients, loss])
+        squares = tf.stack([tf.reduce_sum(tf.square(gradient)) for gradient in gradients])
+        norm = tf.sqrt(tf.reduce_sum(squares))
+        offending = tf.logical_not(tf.math.is_finite(tf.concat([[loss], squares], 0)))
+        applied = tf.math.is_finite(norm) & tf.math.is_finite(loss)
+
         # Clipped after the sum over replicas: the norm is the whole batch's.
-        norm = tf.linalg.global_norm(gradients)
         if self.clip_norm:
             gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm, use_norm=norm)
-        self.optimizer.apply_gradients(
-            zip(gradients, variables, strict=True), experimental_aggregate_gradients=False
-        )
-        self.task.update_metrics(self.metrics, outputs, batch, losses)
+        self.optimizer.apply_if(applied, zip(gradients, variables, strict=True))
+        self.averages.update(self.optimizer.iterations, applied)
         self.metrics[GRADIENT_NORM].update_state(norm)
+        for count, value in zip(counts, before, strict=True):
+            count.assign(tf.where(applied, tf.convert_to_tensor(count), value))
+        return applied, offending
+
+    def _gradients(self, batch: dict[str, tf.Tensor]) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """This replica's part of the gradient and of the loss; counts its examples in."""
+        variables = self.model.trainable_variables
+
+        def of(batch: dict[str, tf.Tensor]) -> list[tf.Tensor]:
+            with tf.GradientTape() as tape:
+                outputs = self.model(batch, training=True)
+                losses = self.task.loss(outputs, batch, training=True)
+                loss = tf.reduce_sum(losses) / self.batch_size
+            self.task.update_metrics(self.metrics, outputs, batch, losses)
+            return [*tape.gradient(loss, variables), tf.cast(loss, variables[0].dtype)]
+
+        if self.accumulate == 1:
+            *gradients, loss = of(batch)
+            return gradients, loss
+        parts = {name: _cut(name, field, self.accumulate) for name, field in batch.items()}
+
+        def add(i: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            part = of({name: field[i] for name, field in parts.items()})
+            return (i + 1, *(a + b for a, b in zip(sums, part, strict=True)))
+
+        nothing = [tf.zeros(v.shape, v.dtype) for v in variables]
+        # A loop, and one turn at a time: unrolled, all micro-batches could be in memory at once.
+        _, *gradients, loss = tf.while_loop(
+            lambda i, *sums: i < self.accumulate,
+            add,
+            (tf.constant(0), *nothing, tf.zeros([], variables[0].dtype)),
+            parallel_iterations=1,
+            maximum_iterations=self.accumulate,
+        )
+        return gradients, loss
 
     def train_loop_end(self) -> dict[str, float]:
-        """Means over the loop's examples, and the learning rate of its last step."""
-        values = {name: float(metric.result()) for name, metric in self.metrics.items()}
-        values["learning_rate"] = float(self.optimizer.learning_rate(self.optimizer.iterations - 1))
-        return values
+        """Means over the loop's examples, and the learning rate of its last update.
+
+        Steps that weren't applied are left out; where none was, there are no means.
+        """
+        values = {}
+        if float(self.metrics[GRADIENT_NORM].count):
+            values = {name: float(metric.result()) for name, metric in self.metrics.items()}
+        updates = tf.maximum(self.optimizer.iterations, 1)
+        return values | {"learning_rate": float(self.optimizer.learning_rate(updates - 1))}
+
+
+def _cut(name: str, field: tf.Tensor, parts: int) -> tf.Tensor:
+    """[b, ...] -> [parts, b / parts, ...]."""
+    examples = field.shape[0]
+    if examples is None or examples % parts:
+        raise ValueError(
+            f"config.train.accumulate={parts} doesn't divide the {examples} examples of a "
+            f"replica ({name})"
+        )
+    return tf.reshape(field, [parts, examples // parts, *field.shape[1:]])
 
 
 class Evaluator(orbit.AbstractEvaluator):

@@ -1,13 +1,14 @@
-"""Learning-rate schedules and LAMB, in the paper's form.
+"""Learning-rate schedules, LAMB and AdamW, in the paper's form.
 
 Reference: DeepMind ``perceiver/train/experiment.py`` and ``utils.py``. The chain is: clip by global
-norm, Adam's moments (bias-corrected), + weight decay * parameter, trust ratio, * learning rate.
+norm, Adam's moments (bias-corrected), + weight decay * parameter, trust ratio (LAMB's alone),
+* learning rate.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import tensorflow as tf
 from ml_collections import ConfigDict
@@ -82,25 +83,96 @@ class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
         return tf.cast(rate, tf.float32)
 
 
+class Conditional:
+    """Lets a Keras optimizer of Adam's family leave an update out; goes before it in the bases.
+
+    There is no branch: moments that decay by 1 and a learning rate of 0 leave everything as it is,
+    to the bit, so that the same program runs on every device.
+    """
+
+    def __init__(self, **fields) -> None:
+        super().__init__(**fields)
+        self._set_hyper("applied", 1.0)
+
+    def apply_if(
+        self, applied: tf.Tensor, grads_and_vars: Iterable[tuple[tf.Tensor, tf.Variable]]
+    ) -> None:
+        """Updates the variables and their moments and counts the update, or does neither.
+
+        To be called by every replica, with gradients that are summed over them already.
+
+        Args:
+          applied: bool [], the same on all replicas. Where it is false, gradients may be anything.
+        """
+        # Not by a product: infinity times zero is not zero.
+        pairs = [(tf.where(applied, g, tf.zeros_like(g)), v) for g, v in grads_and_vars]
+        with tf.init_scope():
+            self._create_all_weights([variable for _, variable in pairs])
+        self._get_hyper("applied").assign(tf.cast(applied, tf.float32))
+        self.apply_gradients(pairs, experimental_aggregate_gradients=False)
+        self.iterations.assign_sub(tf.cast(tf.logical_not(applied), tf.int64))
+
+    def _prepare_local(self, var_device: str, var_dtype: tf.DType, apply_state: dict) -> None:
+        super()._prepare_local(var_device, var_dtype, apply_state)
+        applied = self._get_hyper("applied", var_dtype)
+        coefficients = apply_state[(var_device, var_dtype)]
+        coefficients["lr_t"] *= applied
+        for name in ("beta_1_t", "beta_2_t"):
+            decay = tf.where(applied > 0, coefficients[name], tf.ones([], var_dtype))
+            coefficients[name], coefficients[f"one_minus_{name}"] = decay, 1 - decay
+
+
+def _lamb(not_decayed: list[str], **fields) -> tf.keras.optimizers.legacy.Optimizer:
+    # At the end of its life: imported here and nowhere else.
+    import tensorflow_addons as tfa
+
+    class LAMB(Conditional, tfa.optimizers.LAMB):
+        pass
+
+    return LAMB(
+        exclude_from_weight_decay=not_decayed, exclude_from_layer_adaptation=NO_VARIABLE, **fields
+    )
+
+
+def _adamw(
+    not_decayed: list[str], weight_decay: float, **fields
+) -> tf.keras.optimizers.legacy.Optimizer:
+    from official.modeling.optimization import legacy_adamw
+
+    class AdamW(Conditional, legacy_adamw.AdamWeightDecay):
+        def _prepare_local(self, var_device, var_dtype, apply_state):
+            super()._prepare_local(var_device, var_dtype, apply_state)
+            # The fused update adds epsilon before it corrects the second moment's bias, which
+            # makes epsilon up to 30 times as large in the first steps. Adam's paper and the
+            # reference add it afterwards.
+            coefficients = apply_state[(var_device, var_dtype)]
+            coefficients["epsilon"] *= tf.sqrt(1 - coefficients["beta_2_power"])
+
+    return AdamW(weight_decay_rate=weight_decay, exclude_from_weight_decay=not_decayed, **fields)
+
+
+OPTIMIZERS = {"adamw": _adamw, "lamb": _lamb}
+
+
 def build(config: ConfigDict, total_steps: int, batch_size: int) -> tf.keras.optimizers.Optimizer:
-    """LAMB with the schedule of ``config.optimizer``.
+    """The optimizer of ``config.optimizer`` with its schedule.
 
     Args:
-      config: name, learning_rate, scale_by_batch (learning_rate is per 256 examples), schedule and
-        its fields, weight_decay, decay_positions, beta_1, beta_2, epsilon.
+      config: name, one of `OPTIMIZERS`; learning_rate, scale_by_batch (learning_rate is per 256
+        examples), schedule and its fields, weight_decay, decay_positions, beta_1, beta_2, epsilon.
       total_steps: of the training.
       batch_size: global.
 
     Raises:
       ValueError: an unknown optimizer.
     """
-    if config.name != "lamb":
-        raise ValueError(f"config.optimizer.name={config['name']!r} is none of ['lamb']")
-    # At the end of its life: imported here and nowhere else.
-    import tensorflow_addons as tfa
-
+    if config.name not in OPTIMIZERS:
+        raise ValueError(
+            f"config.optimizer.name={config['name']!r} is none of {sorted(OPTIMIZERS)}"
+        )
     peak = config.learning_rate * (batch_size / 256 if config.scale_by_batch else 1)
-    return tfa.optimizers.LAMB(
+    return OPTIMIZERS[config.name](
+        NOT_DECAYED + ([] if config.decay_positions else TABLES),
         learning_rate=Schedule(
             config.schedule,
             peak,
@@ -114,6 +186,4 @@ def build(config: ConfigDict, total_steps: int, batch_size: int) -> tf.keras.opt
         beta_2=config.beta_2,
         epsilon=config.epsilon,
         weight_decay=config.weight_decay,
-        exclude_from_weight_decay=NOT_DECAYED + ([] if config.decay_positions else TABLES),
-        exclude_from_layer_adaptation=NO_VARIABLE,
     )

@@ -128,9 +128,16 @@ class MetricsLog:
     """
 
     def __init__(self, path: Path, start_step: int) -> None:
-        rows = [row for row in read_metrics(path) if row["step"] <= start_step]
-        write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
-        self._file = path.open("a")
+        self._path, self._file = path, None
+        self.rewind(start_step)
+
+    def rewind(self, step: int) -> None:
+        """Drops the rows of later steps."""
+        rows = [row for row in read_metrics(self._path) if row["step"] <= step]
+        if self._file is not None:
+            self._file.close()
+        write_atomically(self._path, "".join(json.dumps(row) + "\n" for row in rows))
+        self._file = self._path.open("a")
 
     def write(self, row: dict[str, Any]) -> None:
         """Appends a row."""

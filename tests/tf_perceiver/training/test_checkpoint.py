@@ -158,3 +158,27 @@ def test_before_the_decoder_everything_must_fit(tmp_path):
 def test_init_from_names_what_is_missing(tmp_path):
     with pytest.raises(ValueError, match="has no checkpoint"):
         init_from(tmp_path, Model(0.0))
+
+
+def test_an_older_one_can_be_asked_for(tmp_path):
+    save(tmp_path, 10, 20, 30)
+    checkpoints, model, _ = make(tmp_path)
+    assert checkpoints.restore(up_to=29) == 20
+    assert float(model.weight[0]) == 20.0
+    assert checkpoints.restore(up_to=9) is None
+    checkpoints.delete_after(10)
+    assert [manifest.step for manifest in manifests(tmp_path)] == [10]
+    assert not list(tmp_path.glob("ckpt-000000020*"))
+
+
+def test_averages_go_before_the_weights_that_they_are_of(tmp_path):
+    source = Whole(7.0, width=5)
+    averages = {"dec.cross.kernel": tf.Variable([3.0, 3.0])}
+    objects = {"weights": weights_of(source), "averages": averages}
+    Checkpoints(tmp_path / "checkpoints", objects).save(1)
+    model = Whole(0.0, width=5)
+    assert init_from(tmp_path, model) == []
+    values = {name: set(variable.numpy().ravel()) for name, variable in model.named.items()}
+    assert values == {
+        "enc.cross.0.kernel": {7.0}, "dec.cross.kernel": {3.0}, "dec.query.table": {7.0},
+    }  # fmt: skip

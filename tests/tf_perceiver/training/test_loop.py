@@ -1,18 +1,22 @@
-"""The train step's arithmetic: batches, replicas and clipping."""
+"""The train step's arithmetic: batches, micro-batches, clipping, and what isn't finite."""
 
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import orbit
 import pytest
 import tensorflow as tf
 
+from configs import base
 from pipelines.records import DatasetInfo
 from tf_perceiver.model import perceiver
 from tf_perceiver.tasks import Classification
-from tf_perceiver.training import loop
+from tf_perceiver.training import loop, optimizer
+from tf_perceiver.training.averages import Averages
+from tf_perceiver.training.guard import LOSS
 
 CLASSES, BATCH = 3, 8
 CONFIG = {
@@ -39,46 +43,60 @@ def batch():
     }
 
 
-def trained(strategy, clip_norm=0.0, rate=1.0):
-    """Model and metrics after one step of plain gradient descent on one batch."""
-    with strategy.scope():
-        tf.keras.utils.set_random_seed(3)
-        model = perceiver.build(CONFIG, CLASSES)
-        rng = np.random.default_rng(1)
-        for variable in model.trainable_variables:
-            variable.assign(rng.normal(size=variable.shape) * 0.3)
-        before = {name: v.numpy() for name, v in model.named_weights().items()}
-        optimizer = tf.keras.optimizers.legacy.SGD(rate)
-        step = orbit.utils.create_global_step()
-    replicas = strategy.num_replicas_in_sync
-    dataset = tf.data.Dataset.from_tensor_slices(batch()).batch(BATCH // replicas).repeat()
-    trainer = loop.Trainer(
+def make(batches, config=CONFIG, optimizer=None, **fields):
+    """A trainer of a model with weights far from zero; its stream is these batches."""
+    strategy = tf.distribute.get_strategy()
+    tf.keras.utils.set_random_seed(3)
+    model = perceiver.build(config, CLASSES)
+    rng = np.random.default_rng(1)
+    for variable in model.trainable_variables:
+        variable.assign(rng.normal(size=variable.shape) * 0.3)
+    whole = {name: np.concatenate([each[name] for each in batches]) for name in batches[0]}
+    dataset = tf.data.Dataset.from_tensor_slices(whole).batch(BATCH, drop_remainder=True)
+    fields.setdefault("clip_norm", 0.0)
+    return loop.Trainer(
         strategy,
         model,
         Classification(DatasetInfo("toy", {}, tuple("abc"), {})),
-        optimizer,
-        step,
+        optimizer or Descent(1.0),
+        orbit.utils.create_global_step(),
         batch_size=BATCH,
-        clip_norm=clip_norm,
         dataset=strategy.distribute_datasets_from_function(lambda context: dataset),
+        **fields,
     )
-    trainer.optimizer = WithSchedule(optimizer, rate)
+
+
+def weights_of(trainer):
+    return {name: v.numpy() for name, v in trainer.model.named_weights().items()}
+
+
+def trained(**fields):
+    """Weights before and after one step of plain gradient descent on one batch, and metrics."""
+    trainer = make([batch()], **fields)
+    before = weights_of(trainer)
     metrics = trainer.train(tf.constant(1))
-    assert int(step.numpy()) == 1
-    return before, {n: v.numpy() for n, v in model.named_weights().items()}, metrics
+    assert int(trainer.global_step.numpy()) == 1
+    return before, weights_of(trainer), metrics
 
 
-class WithSchedule:
-    """SGD with the face of an optimizer that has a schedule."""
+class Descent:
+    """Plain gradient descent with the face of our optimizers."""
 
-    def __init__(self, optimizer, rate):
-        self.iterations = optimizer.iterations
-        self.apply_gradients = optimizer.apply_gradients
-        self.learning_rate = lambda step: rate
+    def __init__(self, rate):
+        self.iterations = tf.Variable(0, dtype=tf.int64)
+        self.rate = rate
+
+    def apply_if(self, applied, grads_and_vars):
+        for gradient, variable in grads_and_vars:
+            variable.assign_sub(tf.where(applied, self.rate * gradient, 0.0))
+        self.iterations.assign_add(tf.cast(applied, tf.int64))
+
+    def learning_rate(self, step):
+        return self.rate
 
 
 def test_one_step_is_the_gradient_of_the_mean_loss():
-    before, after, metrics = trained(tf.distribute.get_strategy())
+    before, after, metrics = trained()
     model = perceiver.build(CONFIG, CLASSES)
     for name, variable in model.named_weights().items():
         variable.assign(before[name])
@@ -95,11 +113,92 @@ def test_one_step_is_the_gradient_of_the_mean_loss():
 
 
 def test_clipping_scales_the_whole_gradient():
-    before, free, metrics = trained(tf.distribute.get_strategy())
-    _, clipped, _ = trained(tf.distribute.get_strategy(), clip_norm=metrics["grad_norm"] / 2)
+    before, free, metrics = trained()
+    _, clipped, _ = trained(clip_norm=metrics["grad_norm"] / 2)
     for name in before:
         expected = (free[name] - before[name]) / 2
         np.testing.assert_allclose(clipped[name] - before[name], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_accumulated_micro_batches_are_the_whole_batch(parts):
+    before, whole, metrics = trained()
+    _, cut, same = trained(accumulate=parts)
+    for name in before:
+        np.testing.assert_allclose(cut[name], whole[name], atol=1e-5, err_msg=name)
+    assert same == pytest.approx(metrics, rel=1e-5)
+
+
+def test_micro_batches_that_do_not_divide_the_batch_are_refused():
+    with pytest.raises(ValueError, match="accumulate=3 doesn't divide the 8 examples"):
+        trained(accumulate=3)
+
+
+def poisoned(name="image"):
+    """A batch one of whose numbers is NaN."""
+    bad = batch()
+    bad[name][5].flat[0] = np.nan
+    return bad
+
+
+CONVOLVED = {
+    **CONFIG,
+    "inputs": {
+        "kind": "conv",
+        "channels": 1,
+        "outputs": 4,
+        "downsample": 4,
+        "positions": {"bands": 2, "max_resolution": (1, 1)},
+    },
+}
+
+
+@pytest.mark.parametrize("name", ["image", "label"])
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("kind", ["adamw", "lamb"])
+def test_a_batch_that_is_not_finite_leaves_no_trace(kind, parts, name):
+    settings = base.classification("toy", {}).optimizer
+    settings.name = kind
+
+    def run(*batches):
+        built = optimizer.build(settings, 10, BATCH)
+        trainer = make(batches, CONVOLVED, built, accumulate=parts)
+        averages = trainer.averages = Averages(trainer.model.named_weights(), 0.9)
+        metrics = trainer.train(tf.constant(len(batches)))
+        state = {"slots": built.weights, "averages": averages.variables}
+        kept = tf.nest.map_structure(lambda variable: variable.numpy(), state)
+        return trainer, metrics, (weights_of(trainer), kept)
+
+    good, metrics, expected = run(batch(), batch())
+    assert any(name.endswith("moving_mean") for name in expected[0])
+    assert good.guard.trouble() is None
+    trainer, same, found = run(batch(), poisoned(name), batch())
+    tf.nest.map_structure(np.testing.assert_array_equal, found, expected)
+    assert same == metrics
+    assert int(trainer.global_step) == 3
+    assert int(trainer.optimizer.iterations) == 2
+    trouble = trainer.guard.trouble()
+    assert (trouble.step, trouble.skipped, trouble.good_step) == (2, 1, None)
+    assert LOSS in trouble.offending
+    assert "head.logits.kernel" in trouble.offending
+
+
+def test_a_loop_without_an_update_has_no_means():
+    trainer = make([poisoned(), poisoned()])
+    before = weights_of(trainer)
+    assert trainer.train(tf.constant(2)) == {"learning_rate": 1.0}
+    tf.nest.map_structure(np.testing.assert_array_equal, weights_of(trainer), before)
+    assert trainer.guard.trouble().skipped == 2
+
+
+def test_devices_and_micro_batches_give_the_whole_batchs_update(command, checkout, tmp_path):
+    shutil.copy(checkout / "tests" / "same_update.py", tmp_path)
+    ended = command("same_update", cwd=tmp_path).check()
+    errors = json.loads(ended.stdout.splitlines()[-1])
+    assert {case: error < 1e-10 for case, error in errors["float64"].items()} == {
+        "two devices": True, "two accumulated": True, "two devices, two accumulated": True,
+    }  # fmt: skip
+    assert max(errors["float32"].values()) < 5e-5
 
 
 # Two replicas with batches of two, five examples and three of padding; the model's output and what

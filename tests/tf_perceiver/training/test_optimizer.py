@@ -1,4 +1,4 @@
-"""Schedules and LAMB against DeepMind's trajectories; which variables are decayed."""
+"""Schedules, LAMB and AdamW against DeepMind's trajectories; which variables are decayed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 import reference
+import tensorflow as tf
 
 from configs import base
 from tf_perceiver.training import optimizer
@@ -17,13 +18,43 @@ def golden():
     return reference.Golden("optimizer")
 
 
-def test_schedules_and_lamb_follow_the_reference(golden):
+def test_schedules_lamb_and_adamw_follow_the_reference(golden):
     ours = reference.build(golden.meta)(golden.group("inputs"))
     expected = golden.group("outputs")
-    compared = [name for name in expected if not name.startswith("adam")]
-    assert len(compared) == 3 + 2 * 6 * 7  # Schedules; with and without decay, 6 steps, 7 tensors.
-    for name in compared:
-        np.testing.assert_allclose(ours[name], expected[name], rtol=0, atol=1e-6, err_msg=name)
+    # Schedules; two optimizers, with and without decay of positions, 6 steps, 7 tensors.
+    assert len(expected) == 3 + 2 * 2 * 6 * 7
+    for name, values in expected.items():
+        np.testing.assert_allclose(ours[name], values, rtol=0, atol=1e-6, err_msg=name)
+
+
+def test_adamws_epsilon_is_added_to_the_corrected_moment():
+    config = base.classification("test", {}).optimizer
+    config.update(name="adamw", schedule="constant", learning_rate=1.0, epsilon=0.5)
+    config.update(weight_decay=0.0)
+    weight, gradient = tf.Variable([1.0]), tf.constant([0.5])
+    optimizer.build(config, 10, 32).apply_gradients([(gradient, weight)])
+    # Both corrected moments are the gradient's after one step: 1 - 0.5 / (0.5 + 0.5).
+    np.testing.assert_allclose(weight, [0.5], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["adamw", "lamb"])
+def test_an_update_that_is_left_out_leaves_everything_to_the_bit(name):
+    config = base.classification("test", {}).optimizer
+    config.name = name
+
+    def updated(*gradients):
+        built = optimizer.build(config, 10, 32)
+        variables = [tf.Variable([0.3, -0.7], name="a.kernel"), tf.Variable(0.1, name="a.bias")]
+        for gradient in gradients:
+            value = tf.constant([gradient, 0.3]), tf.constant(0.2)
+            applied = tf.constant(bool(np.isfinite(gradient)))
+            built.apply_if(applied, zip(value, variables, strict=True))
+        return [v.numpy() for v in (*variables, *built.weights)]
+
+    expected = updated(0.5, 0.1)
+    found = updated(np.inf, 0.5, np.nan, 0.1, -np.inf)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_constant_stays_and_warms_up():
@@ -54,5 +85,5 @@ def test_biases_and_norms_are_not_decayed_on_any_replica(name, decayed):
 def test_an_unknown_optimizer_is_named():
     config = base.classification("test", {}).optimizer
     config.name = "sgd"
-    with pytest.raises(ValueError, match=r"name='sgd' is none of \['lamb'\]"):
+    with pytest.raises(ValueError, match=r"name='sgd' is none of \['adamw', 'lamb'\]"):
         optimizer.build(config, 10, 32)
