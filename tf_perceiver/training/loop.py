@@ -12,6 +12,7 @@ import orbit
 import tensorflow as tf
 
 from tf_perceiver.tasks import Task
+from tf_perceiver.training.input_wait import InputWait
 
 GRADIENT_NORM = "grad_norm"
 _WEIGHT = "weight"
@@ -47,12 +48,22 @@ class Trainer(orbit.StandardTrainer):
         with strategy.scope():
             self.metrics = task.metrics()
             self.metrics[GRADIENT_NORM] = tf.keras.metrics.Mean(GRADIENT_NORM)
+        self.input_wait = InputWait()
         super().__init__(train_dataset=dataset)
 
     def train_loop_begin(self) -> None:
         """Forgets the metrics of the loop before."""
         for metric in self.metrics.values():
             metric.reset_states()
+        self.input_wait.begin()
+
+    def create_train_loop_fn(self) -> Callable[..., None]:
+        """Orbit's loop on the device, whose steps note how long they wait for their batches."""
+
+        def step(iterator: tf.distribute.DistributedIterator) -> None:
+            self.train_step(self.input_wait.timed(iterator))
+
+        return tf.function(orbit.utils.create_tf_while_loop_fn(step))
 
     def train_step(self, iterator: tf.distribute.DistributedIterator) -> None:
         """One update on every replica."""
@@ -79,9 +90,13 @@ class Trainer(orbit.StandardTrainer):
         self.metrics[GRADIENT_NORM].update_state(norm)
 
     def train_loop_end(self) -> dict[str, float]:
-        """Means over the loop's examples, and the learning rate of its last step."""
+        """Means over the loop's examples, the learning rate of its last step, and `input_wait`.
+
+        The last is the share of the loop's time in which its steps waited for their batches.
+        """
         values = {name: float(metric.result()) for name, metric in self.metrics.items()}
         values["learning_rate"] = float(self.optimizer.learning_rate(self.optimizer.iterations - 1))
+        values["input_wait"] = self.input_wait.share()
         return values
 
 
