@@ -2,7 +2,8 @@
 
 Training: this host's shards, in a new order every epoch -> interleave -> bounded shuffle of raw
 records -> skip to the start step -> decode and augment, seeded by the record's position ->
-(pairs -> mix, seeded by the example's position -> one or two examples) -> batch -> prefetch.
+(pairs -> mix, seeded by the example's position -> one or two examples) -> batch -> prefetch; with
+`config.data.service` on other machines, which give the same stream.
 Evaluation: this host's shards in order -> decode -> pad to whole batches -> batch -> prefetch.
 
 The training stream is a pure function of (seed, salt, step): it depends neither on the number of
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pipelines import mixing, preparation, raw_records
+from pipelines import mixing, preparation, raw_records, service
 from pipelines.records import DatasetInfo, Shard, parser
 
 
@@ -92,13 +93,31 @@ def train_stream(
         image, label = (tf.stack(field) for field in zip(*examples, strict=True))
         return {"image": image, "label": label}
 
-    stream = raw.enumerate(first_record)
-    if group_records == 1:
-        stream = _map(stream, prepare)
-    else:
-        pairs = stream.batch(group_records, drop_remainder=True).enumerate(first_group)
-        stream = _map(pairs, mix).unbatch().skip(inside_group)
-    return _batches(stream, replica_batch)
+    services = service.addresses(data)
+    parts = len(services) or 1
+    if parts > 1 and replica_batch % group_examples:
+        raise ValueError(
+            f"config.data.service names {parts} dispatchers, and a replica's batch of "
+            f"{replica_batch} examples cuts a pair that is mixed both ways: make it even"
+        )
+
+    def batches(part: int) -> tf.data.Dataset:
+        """Of the stream's batches those whose number leaves `part` when divided by `parts`."""
+        stream = raw.enumerate(first_record)
+        if group_records > 1:
+            stream = stream.batch(group_records, drop_remainder=True).enumerate(first_group)
+        if parts > 1:
+            stream = stream.filter(
+                lambda group, _: group * group_examples // replica_batch % parts == part
+            )
+        stream = _map(stream, prepare if group_records == 1 else mix)
+        if group_records > 1:
+            stream = stream.unbatch().skip(inside_group)
+        return _batches(stream, replica_batch)
+
+    if not services:
+        return batches(0)
+    return _ahead(service.in_turn(batches, services, first=start_step * replicas))
 
 
 def train_records(
@@ -235,7 +254,11 @@ def _map(stream: tf.data.Dataset, function: Callable[..., dict[str, tf.Tensor]])
 
 def _batches(stream: tf.data.Dataset, replica_batch: int) -> tf.data.Dataset:
     """The last stages, the same in training and evaluation: whole batches, prepared ahead."""
-    stream = stream.batch(replica_batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    return _ahead(stream.batch(replica_batch, drop_remainder=True))
+
+
+def _ahead(stream: tf.data.Dataset) -> tf.data.Dataset:
+    stream = stream.prefetch(tf.data.AUTOTUNE)
     options = tf.data.Options()
     options.deterministic = True
     # The hosts' shards are chosen above: tf.distribute must not cut the stream again.
