@@ -40,7 +40,10 @@ class Order:
         return sum(self.counts)
 
     def epoch(
-        self, epoch: int | tf.Tensor, read: Callable[[tf.Tensor], tf.data.Dataset]
+        self,
+        epoch: int | tf.Tensor,
+        read: Callable[[tf.Tensor], tf.data.Dataset],
+        threads: int | None = tf.data.AUTOTUNE,
     ) -> tf.data.Dataset:
         """What `read` gives for the shards, in the order of an epoch.
 
@@ -48,11 +51,12 @@ class Order:
             epoch: from 0 on.
             read: from the index of a shard, int64 `[]`, to a dataset of as many elements as it has
                 records, in their order: the records, or whatever stands for them.
+            threads: that read; None reads in the consumer's own. The order is the same.
         """
         # In a function, for tf.data mixes the global seed into shuffle's own: pinned is that of
         # the function's graph.
         only = tf.data.Dataset.range(epoch, epoch + 1)
-        return only.flat_map(functools.partial(self._epoch, read=read))
+        return only.flat_map(functools.partial(self._epoch, read=read, threads=threads))
 
     def epochs(self, first: int, read: Callable[[tf.Tensor], tf.data.Dataset]) -> tf.data.Dataset:
         """One epoch after the other without an end, see `epoch`."""
@@ -60,7 +64,10 @@ class Order:
         return every.flat_map(functools.partial(self._epoch, read=read))
 
     def _epoch(
-        self, epoch: tf.Tensor, read: Callable[[tf.Tensor], tf.data.Dataset]
+        self,
+        epoch: tf.Tensor,
+        read: Callable[[tf.Tensor], tf.data.Dataset],
+        threads: int | None = tf.data.AUTOTUNE,
     ) -> tf.data.Dataset:
         tf.compat.v1.set_random_seed(1)
         shards = tf.range(len(self.counts), dtype=tf.int64)
@@ -71,8 +78,8 @@ class Order:
         stream = tf.data.Dataset.from_tensor_slices(shards).interleave(
             read,
             cycle_length=min(_INTERLEAVE, len(self.counts)),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
+            num_parallel_calls=threads,
+            deterministic=None if threads is None else True,
         )
         stream = stream.apply(tf.data.experimental.assert_cardinality(self.records))
         buffer = min(self.buffer, self.records)
@@ -81,8 +88,8 @@ class Order:
     def leading(self, epoch: int, count: int) -> np.ndarray:
         """How much of each shard is certainly not needed after the first records of an epoch.
 
-        The epoch is rehearsed with the numbers of the records in their place, about a second for a
-        hundred thousand.
+        The epoch is rehearsed with the numbers of the records in their place, some seconds for a
+        million.
 
         Args:
             epoch: from 0 on.
@@ -99,7 +106,8 @@ class Order:
             return tf.data.Dataset.range(tf.gather(starts, shard), tf.gather(ends, shard))
 
         seen = np.zeros(self.records, bool)
-        for part in self.epoch(epoch, numbers).take(count).batch(_REHEARSED).as_numpy_iterator():
+        first = self.epoch(epoch, numbers, threads=None).take(count)
+        for part in first.batch(_REHEARSED).as_numpy_iterator():
             seen[part] = True
         shards = np.split(seen, ends[:-1])
         return np.array([len(it) if it.all() else np.argmin(it) for it in shards], np.int64)
