@@ -373,4 +373,7 @@ def _splits(batch_size: int) -> dict[str, Any]:
         "eval_batch_size": 2 * batch_size,
         "shuffle_buffer": 16384,
         "target": "label",  # Of pipelines.targets.
+        # Dispatchers of tf.data service that training's examples come from, separated by commas,
+        # such as "grpc://HOST:PORT"; each with one worker. Without any, each host prepares its own.
+        "service": "",
     }

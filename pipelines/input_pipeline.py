@@ -2,7 +2,8 @@
 
 Training: this host's shards, in a new order every epoch -> interleave -> bounded shuffle of raw
 records -> skip to the start step -> decode and augment, seeded by the record's position ->
-(pairs -> mix, seeded by the example's position -> one or two examples) -> batch -> prefetch.
+(pairs -> mix, seeded by the example's position -> one or two examples) -> batch -> prefetch; with
+`config.data.service` on other machines, which give the same stream.
 Evaluation: this host's shards in order -> decode -> pad to whole batches -> batch -> prefetch.
 
 The training stream is a pure function of (seed, salt, step): it depends neither on the number of
@@ -21,12 +22,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pipelines import mixing, preparation
+from pipelines import mixing, preparation, raw_records, service
 from pipelines.records import DatasetInfo, Shard, parser
-
-# Shards read in turn, one record from each. A constant: the order of the stream depends on it.
-_INTERLEAVE = 16
-_READ_BYTES = 2**20
 
 
 def train_stream(
@@ -71,44 +68,14 @@ def train_stream(
     """
     preparing = preparation.of(info, data)
     parse = parser(preparing.features)
-    shards = _host_shards(info, directory, data.train_split, host, hosts)
-    records = sum(shard.records for shard in shards)
-    if not records:
-        raise ValueError(
-            f"split {data.train_split!r} of {directory}: no record for host {host} of {hosts}; "
-            "write the dataset with fewer shards (--shards) or train on fewer hosts"
-        )
-    if data.shuffle_buffer < 1:
-        raise ValueError(
-            f"config.data.shuffle_buffer={data.shuffle_buffer} must be at least 1, "
-            "which reads the records of an epoch in the order of the shards"
-        )
-    if min(seed, salt, start_step) < 0:
-        raise ValueError(f"seed={seed}, salt={salt} and start_step={start_step} can't be negative")
     mix_cfg = data.get("mixing")
     group_records, group_examples = mixing.group(mix_cfg)
-    shard_key, order_key, example_key, mix_key = _stream_keys(seed, salt, 4)
     first_group, inside_group = divmod(start_step * replicas * replica_batch, group_examples)
     first_record = first_group * group_records
-    first_epoch, skipped = divmod(first_record, records)
-
-    def epoch_records(epoch: tf.Tensor) -> tf.data.Dataset:
-        # tf.data mixes the global seed into shuffle's own: pin that of this function's graph.
-        tf.compat.v1.set_random_seed(1)
-        paths = tf.constant([os.path.join(directory, shard.name) for shard in shards])
-        paths = tf.random.experimental.stateless_shuffle(paths, tf.stack([shard_key, epoch]))
-        order = tf.random.stateless_uniform(
-            [], tf.stack([order_key, epoch]), minval=None, maxval=None, dtype=tf.int64
-        )
-        stream = tf.data.Dataset.from_tensor_slices(paths).interleave(
-            lambda path: tf.data.TFRecordDataset(path, buffer_size=_READ_BYTES),
-            cycle_length=min(_INTERLEAVE, len(shards)),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
-        stream = stream.apply(tf.data.experimental.assert_cardinality(records))
-        buffer = min(data.shuffle_buffer, records)
-        return stream.shuffle(buffer, seed=order, reshuffle_each_iteration=False)
+    raw = train_records(
+        info, directory, data, seed=seed, salt=salt, start=first_record, host=host, hosts=hosts
+    )
+    example_key, mix_key = _stream_keys(seed, salt)[2:]
 
     def prepare(position: tf.Tensor, record: tf.Tensor) -> dict[str, tf.Tensor]:
         example_seed = tf.stack([example_key, position * hosts + host])
@@ -126,14 +93,74 @@ def train_stream(
         image, label = (tf.stack(field) for field in zip(*examples, strict=True))
         return {"image": image, "label": label}
 
-    stream = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max).flat_map(epoch_records)
-    stream = stream.skip(skipped).enumerate(first_record)
-    if group_records == 1:
-        stream = _map(stream, prepare)
-    else:
-        pairs = stream.batch(group_records, drop_remainder=True).enumerate(first_group)
-        stream = _map(pairs, mix).unbatch().skip(inside_group)
-    return _batches(stream, replica_batch)
+    services = service.addresses(data)
+    parts = len(services) or 1
+    if parts > 1 and replica_batch % group_examples:
+        raise ValueError(
+            f"config.data.service names {parts} dispatchers, and a replica's batch of "
+            f"{replica_batch} examples cuts a pair that is mixed both ways: make it even"
+        )
+
+    def batches(part: int) -> tf.data.Dataset:
+        """Of the stream's batches those whose number leaves `part` when divided by `parts`."""
+        stream = raw.enumerate(first_record)
+        if group_records > 1:
+            stream = stream.batch(group_records, drop_remainder=True).enumerate(first_group)
+        if parts > 1:
+            stream = stream.filter(
+                lambda group, _: group * group_examples // replica_batch % parts == part
+            )
+        stream = _map(stream, prepare if group_records == 1 else mix)
+        if group_records > 1:
+            stream = stream.unbatch().skip(inside_group)
+        return _batches(stream, replica_batch)
+
+    if not services:
+        return batches(0)
+    return _ahead(service.in_turn(batches, services, first=start_step * replicas))
+
+
+def train_records(
+    info: DatasetInfo,
+    directory: str,
+    data: Any,
+    *,
+    seed: int,
+    salt: int = 0,
+    start: int = 0,
+    host: int = 0,
+    hosts: int = 1,
+) -> tf.data.Dataset:
+    """The raw records that `train_stream` prepares, without an end.
+
+    Args:
+        info, directory, data, seed, salt, host, hosts: as there.
+        start: the host's record to begin with, >= 0.
+
+    Returns:
+        A dataset of string `[]`, each a serialised `tf.train.Example`.
+
+    Raises:
+        ValueError: as there.
+    """
+    shards = _host_shards(info, directory, data.train_split, host, hosts)
+    counts = tuple(shard.records for shard in shards)
+    if not sum(counts):
+        raise ValueError(
+            f"split {data.train_split!r} of {directory}: no record for host {host} of {hosts}; "
+            "write the dataset with fewer shards (--shards) or train on fewer hosts"
+        )
+    if data.shuffle_buffer < 1:
+        raise ValueError(
+            f"config.data.shuffle_buffer={data.shuffle_buffer} must be at least 1, "
+            "which reads the records of an epoch in the order of the shards"
+        )
+    if min(seed, salt, start) < 0:
+        raise ValueError(f"seed={seed}, salt={salt} and start={start} can't be negative")
+    shard_key, order_key = _stream_keys(seed, salt)[:2]
+    order = raw_records.Order(counts, data.shuffle_buffer, shard_key, order_key)
+    paths = [os.path.join(directory, shard.name) for shard in shards]
+    return raw_records.stream(paths, order, start)
 
 
 def eval_stream(
@@ -180,7 +207,8 @@ def eval_stream(
         return preparing.evaluation(parse(record), shown) | {"weight": tf.constant(1.0)}
 
     stream = tf.data.TFRecordDataset(
-        [os.path.join(directory, shard.name) for shard in shards], buffer_size=_READ_BYTES
+        [os.path.join(directory, shard.name) for shard in shards],
+        buffer_size=raw_records.READ_BYTES,
     ).apply(tf.data.experimental.assert_cardinality(records))
     prepared = _map(stream, prepare)
     nothing = tf.nest.map_structure(lambda it: tf.zeros(it.shape, it.dtype), prepared.element_spec)
@@ -226,7 +254,11 @@ def _map(stream: tf.data.Dataset, function: Callable[..., dict[str, tf.Tensor]])
 
 def _batches(stream: tf.data.Dataset, replica_batch: int) -> tf.data.Dataset:
     """The last stages, the same in training and evaluation: whole batches, prepared ahead."""
-    stream = stream.batch(replica_batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    return _ahead(stream.batch(replica_batch, drop_remainder=True))
+
+
+def _ahead(stream: tf.data.Dataset) -> tf.data.Dataset:
+    stream = stream.prefetch(tf.data.AUTOTUNE)
     options = tf.data.Options()
     options.deterministic = True
     # The hosts' shards are chosen above: tf.distribute must not cut the stream again.
@@ -272,7 +304,10 @@ def _size(path: str) -> int | None:
         return None
 
 
-def _stream_keys(seed: int, salt: int, count: int) -> list[int]:
-    """`count` independent 64-bit keys of a stream, the same on every machine and NumPy version."""
-    state = np.random.SeedSequence([seed, salt]).generate_state(count, np.uint64)
+def _stream_keys(seed: int, salt: int) -> list[int]:
+    """Independent 64-bit keys of a stream, the same on every machine and NumPy version.
+
+    They are for the shards' order, the records' order, the preparation and the mixing.
+    """
+    state = np.random.SeedSequence([seed, salt]).generate_state(4, np.uint64)
     return state.view(np.int64).tolist()

@@ -96,8 +96,9 @@ def test_an_experiment_on_images_is_timed(command):
     assert abs(row["train_examples_per_second"] / rate - 1) < 0.01
 
 
-def test_an_experiment_on_points_is_timed(command):
-    arguments = ["--config=configs/modelnet40.py:tiny", "--quick", "--classes=40"]
+@pytest.mark.parametrize("name", ["modelnet40", "kinetics", "tcga_brca"])
+def test_an_experiment_on_something_else_is_timed(command, name):
+    arguments = [f"--config=configs/{name}.py:tiny", "--quick", "--classes=40"]
     row = json.loads(command("benchmarks.speed", *arguments).check().stdout.splitlines()[-1])
-    assert row["config"] == "modelnet40:tiny"
+    assert row["config"] == f"{name}:tiny"
     assert row["train_examples_per_second"] > 0

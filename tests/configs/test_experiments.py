@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import pathlib
 
-import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks.batches import described
-from pipelines import autoencoding, records
+from benchmarks.batches import LABELS, described
+from pipelines import autoencoding
 from pipelines.preparation import MODALITIES
 from pipelines.readers.variables import LAYOUTS
 from tf_perceiver import tasks
@@ -32,19 +30,6 @@ PAPER = {
     "text_mlm",
 }  # fmt: skip
 NOT_SMALL = {"audioset"}  # Its media come from elsewhere.
-LABELS = {"mortality": 2, "flow": 0, "masked_lm": 0, "survival": 0}  # By task, where not ten.
-
-
-def dataset(task):
-    """A dataset of so many labels; for survival ten deaths, one a month; for zero-shot vectors."""
-    totals = {"events": [1.0] * 10, "censored": [0.0] * 10}
-    statistics = {"train": {"totals": totals}} if task == "survival" else {}
-    properties = {"word_vectors": records.pack_floats(np.eye(10, 300)), "unseen": ["8", "9"]}
-    return dataclasses.replace(
-        described(LABELS.get(task, 10)),
-        statistics=statistics,
-        properties=properties if task == "zero_shot" else {},
-    )
 
 
 def inputs_of(config):
@@ -105,7 +90,7 @@ def test_everything_in_it_can_be_built(name, variant):
     assert config.name == f"{name}:{variant}"
     assert config.model.trunk.attention == "structured"  # There, so that a flag can change it.
     with tf.Graph().as_default():  # The paper's models without their numbers.
-        task = tasks.build(config.task, dataset(config.task.name))
+        task = tasks.build(config.task, described(10, config.task.name))
         model = task.build_model(config.model)
         optimizer.build(config.optimizer, 100, config.data.batch_size)
         MODALITIES[config.data.modality].check(config.data[config.data.modality])

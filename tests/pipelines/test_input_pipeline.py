@@ -501,7 +501,7 @@ def test_records_of_another_schema_are_an_error(toy, features, message):
     [
         ({"data": _config(modality="smell")}, "modality='smell' is unknown: choose audio or"),
         ({"data": _config(shuffle_buffer=0)}, "shuffle_buffer=0 must be at least 1"),
-        ({"seed": -1}, "seed=-1, salt=0 and start_step=0 can't be negative"),
+        ({"seed": -1}, "seed=-1, salt=0 and start=0 can't be negative"),
         ({"host": 2, "hosts": 2}, r"host=2 must lie in \[0, hosts=2\)"),
     ],
 )

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tf_perceiver.tasks import Task
 from tf_perceiver.training.averages import Averages
 from tf_perceiver.training.guard import Guard
+from tf_perceiver.training.input_wait import InputWait
 
 GRADIENT_NORM = "grad_norm"
 _WEIGHT = "weight"
@@ -61,6 +62,7 @@ class Trainer(orbit.StandardTrainer):
             self.guard = guard or Guard([v.name[:-2] for v in model.trainable_variables])
             self.metrics = task.metrics()
             self.metrics[GRADIENT_NORM] = tf.keras.metrics.Mean(GRADIENT_NORM)
+        self.input_wait = InputWait()
         super().__init__(train_dataset=dataset)
 
     def train_loop_begin(self) -> None:
@@ -68,6 +70,15 @@ class Trainer(orbit.StandardTrainer):
         for metric in self.metrics.values():
             metric.reset_states()
         self.guard.begin_loop()
+        self.input_wait.begin()
+
+    def create_train_loop_fn(self) -> Callable[..., None]:
+        """Orbit's loop on the device, whose steps note how long they wait for their batches."""
+
+        def step(iterator: tf.distribute.DistributedIterator) -> None:
+            self.train_step(self.input_wait.timed(iterator))
+
+        return tf.function(orbit.utils.create_tf_while_loop_fn(step))
 
     def train_step(self, iterator: tf.distribute.DistributedIterator) -> None:
         """One update on every replica, or none where loss or gradient isn't finite."""
@@ -136,15 +147,17 @@ class Trainer(orbit.StandardTrainer):
         return gradients, loss
 
     def train_loop_end(self) -> dict[str, float]:
-        """Means over the loop's examples, and the learning rate of its last update.
+        """Means over the loop's examples, the learning rate of its last update, and `input_wait`.
 
-        Steps that weren't applied are left out; where none was, there are no means.
+        Steps that weren't applied are left out of the means; where none was, there are none. The
+        last is the share of the loop's time in which its steps waited for their batches.
         """
         values = {}
         if float(self.metrics[GRADIENT_NORM].count):
             values = {name: float(metric.result()) for name, metric in self.metrics.items()}
         updates = tf.maximum(self.optimizer.iterations, 1)
-        return values | {"learning_rate": float(self.optimizer.learning_rate(updates - 1))}
+        values["learning_rate"] = float(self.optimizer.learning_rate(updates - 1))
+        return values | {"input_wait": self.input_wait.share()}
 
 
 def _cut(name: str, field: tf.Tensor, parts: int) -> tf.Tensor:

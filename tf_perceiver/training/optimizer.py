@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 
@@ -58,29 +59,39 @@ class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
         self.kind, self.peak, self.total_steps = kind, peak, total_steps
         self.warmup_steps, self.constant_fraction = warmup_steps, constant_fraction
         self.boundaries, self.decay_rate = tuple(boundaries), decay_rate
+        self._rates = self._all_rates()
 
     def get_config(self) -> dict:
         """The arguments, as Keras wants them."""
-        return dict(vars(self))
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
     def __call__(self, step: tf.Tensor | int) -> tf.Tensor:
         """Learning rate of the 0-based step, float32 []."""
-        # float64 inside: the cosine of a long training near its end loses digits in float32.
-        step = tf.cast(step, tf.float64)
-        rate = tf.constant(self.peak, tf.float64)
+        step = tf.clip_by_value(tf.cast(step, tf.int32), 0, len(self._rates) - 1)
+        return tf.gather(tf.constant(self._rates), step)
+
+    def _all_rates(self) -> np.ndarray:
+        """float32 [steps]: the rate of each, the last of them for all that follow.
+
+        They are computed beforehand, four bytes a step, for they need float64: in float32 the
+        cosine of a long training loses digits near its end. TPUs have no float64.
+        """
+        last = self.warmup_steps if self.kind == "constant" else self.total_steps
+        step = np.arange(max(last, self.warmup_steps) + 1, dtype=np.float64)
+        rate = np.full_like(step, self.peak)
         if self.kind == "step":
             for boundary in self.boundaries:
-                passed = step >= int(boundary * self.total_steps)
-                rate = tf.where(passed, rate * self.decay_rate, rate)
+                rate[step >= int(boundary * self.total_steps)] *= self.decay_rate
         elif self.kind != "constant":
             start = self.warmup_steps
             if self.kind == "constant_cosine":
                 start = int(self.constant_fraction * self.total_steps)
-            part = (step - start) / max(self.total_steps - start, 1)
-            rate *= 0.5 * (1 + tf.cos(math.pi * tf.clip_by_value(part, 0.0, 1.0)))
+            left = np.clip((self.total_steps - step) / max(self.total_steps - start, 1), 0.0, 1.0)
+            # (1 + cos(pi (1 - left))) / 2, whose sum of nearly opposite numbers loses digits too.
+            rate *= np.sin(0.5 * math.pi * left) ** 2
         if self.warmup_steps:
-            rate *= tf.minimum(step / self.warmup_steps, 1.0)
-        return tf.cast(rate, tf.float32)
+            rate *= np.minimum(step / self.warmup_steps, 1.0)
+        return rate.astype(np.float32)
 
 
 class Conditional:

@@ -91,8 +91,15 @@ def read_run(workdir: Path) -> dict[str, Any] | None:
 
 
 def digest(config: dict[str, Any]) -> str:
-    """sha256 of a config, independent of the order of its keys."""
-    return hashlib.sha256(canonical(config).encode()).hexdigest()
+    """sha256 of what decides in a config, independent of the order of its keys."""
+    return hashlib.sha256(canonical(_decisive(config)).encode()).hexdigest()
+
+
+def _decisive(config: dict[str, Any]) -> dict[str, Any]:
+    """The config without what may differ when a run goes on: which machines prepare its input."""
+    if "data" not in config:
+        return config
+    return config | {"data": {k: v for k, v in config["data"].items() if k != "service"}}
 
 
 def canonical(value: Any) -> str:
@@ -111,7 +118,7 @@ def flatten(config: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Where two configs differ, e.g. ["optimizer.learning_rate: 0.004 -> 0.001"]."""
-    before, after = dict(flatten(old)), dict(flatten(new))
+    before, after = (dict(flatten(_decisive(config))) for config in (old, new))
     return [
         f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}"
         for key in sorted(before.keys() | after.keys())

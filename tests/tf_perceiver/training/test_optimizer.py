@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import decimal
 import re
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -60,6 +62,48 @@ def test_an_update_that_is_left_out_leaves_everything_to_the_bit(name):
 def test_constant_stays_and_warms_up():
     schedule = optimizer.Schedule("constant", 0.5, 10, warmup_steps=4)
     assert [float(schedule(s)) for s in (0, 1, 4, 10**6)] == [0, 0.125, 0.5, 0.5]
+
+
+TOTAL = 1_000_000
+PI = Decimal("3.1415926535897932384626433832795028841972")
+
+
+def cosine(angle: Decimal) -> Decimal:
+    """By its Taylor series, for angles up to pi."""
+    total, term = Decimal(0), Decimal(1)
+    for k in range(1, 60, 2):
+        total, term = total + term, -term * angle * angle / (k * (k + 1))
+    return total
+
+
+@pytest.mark.parametrize("kind", optimizer.Schedule.KINDS)
+@pytest.mark.parametrize("warmup", [0, 1000])
+def test_the_rate_is_exact_to_the_last_bit_of_float32(kind, warmup):
+    """Against decimals of 40 digits, near the ends, at the boundaries and in between."""
+    peak = 4e-3
+    schedule = optimizer.Schedule(kind, peak, TOTAL, warmup_steps=warmup)
+    steps = [0, 1, 7, 999, 1000, 1001, 499_999, 500_000, 500_001, 750_003, 949_999, 950_000]
+    steps += [TOTAL - 1000, TOTAL - 7, TOTAL - 2, TOTAL - 1, TOTAL, TOTAL + 1, 2 * TOTAL]
+    with decimal.localcontext(prec=40):
+        for step in steps:
+            rate = Decimal(peak)
+            if kind == "step":
+                passed = sum(step >= int(share * TOTAL) for share in (0.5, 0.8, 0.95))
+                rate *= Decimal("0.1") ** passed
+            elif kind != "constant":
+                start = TOTAL // 2 if kind == "constant_cosine" else warmup
+                part = min(max(Decimal(step - start) / (TOTAL - start), Decimal(0)), Decimal(1))
+                rate *= (1 + cosine(PI * part)) / 2
+            if warmup:
+                rate *= min(Decimal(step) / warmup, Decimal(1))
+            assert float(schedule(step)) == float(np.float32(float(rate))), step
+
+
+def test_a_schedule_is_made_again_from_its_config():
+    schedule = optimizer.Schedule("cosine", 0.5, 40, warmup_steps=10, boundaries=[0.1])
+    again = optimizer.Schedule(**schedule.get_config())
+    assert again.get_config() == schedule.get_config()
+    assert [float(again(s)) for s in range(41)] == [float(schedule(s)) for s in range(41)]
 
 
 def test_an_unknown_schedule_is_named():

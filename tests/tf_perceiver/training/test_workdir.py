@@ -67,3 +67,15 @@ def test_rows_after_the_restored_step_are_written_again_and_not_twice(tmp_path):
     workdir.MetricsLog(path, 10).write({"step": 15, "again": True})
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert rows == [{"step": 5}, {"step": 10}, {"step": 15, "again": True}]
+
+
+def test_other_machines_may_prepare_the_input_of_the_same_run(tmp_path):
+    before = {**CONFIG, "data": {"batch_size": 8}}  # As it was before the field existed.
+    workdir.claim(tmp_path, before, "records", info())
+    for service in ("", "grpc://host:1"):
+        changed = {**CONFIG, "data": {"batch_size": 8, "service": service}}
+        workdir.check_claim(tmp_path, changed, "records", info())
+        assert workdir.digest(changed) == workdir.digest(before)
+    changed = {**CONFIG, "data": {"batch_size": 9, "service": ""}}
+    with pytest.raises(ValueError, match="data.batch_size: 8 -> 9"):
+        workdir.check_claim(tmp_path, changed, "records", info())
