@@ -153,7 +153,7 @@ class Trainer(orbit.StandardTrainer):
         last is the share of the loop's time in which its steps waited for their batches.
         """
         values = {}
-        if float(self.metrics[GRADIENT_NORM].count):
+        if float(tf.convert_to_tensor(self.metrics[GRADIENT_NORM].count)):
             values = {name: float(metric.result()) for name, metric in self.metrics.items()}
         updates = tf.maximum(self.optimizer.iterations, 1)
         values["learning_rate"] = float(self.optimizer.learning_rate(updates - 1))

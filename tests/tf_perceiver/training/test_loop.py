@@ -70,11 +70,18 @@ def weights_of(trainer):
     return {name: v.numpy() for name, v in trainer.model.named_weights().items()}
 
 
+def train(trainer, steps):
+    """What the steps say of themselves, but for the time."""
+    metrics = trainer.train(tf.constant(steps))
+    assert 0 <= metrics.pop("input_wait") < 1
+    return metrics
+
+
 def trained(**fields):
     """Weights before and after one step of plain gradient descent on one batch, and metrics."""
     trainer = make([batch()], **fields)
     before = weights_of(trainer)
-    metrics = trainer.train(tf.constant(1))
+    metrics = train(trainer, 1)
     assert int(trainer.global_step.numpy()) == 1
     return before, weights_of(trainer), metrics
 
@@ -164,7 +171,7 @@ def test_a_batch_that_is_not_finite_leaves_no_trace(kind, parts, name):
         built = optimizer.build(settings, 10, BATCH)
         trainer = make(batches, CONVOLVED, built, accumulate=parts)
         averages = trainer.averages = Averages(trainer.model.named_weights(), 0.9)
-        metrics = trainer.train(tf.constant(len(batches)))
+        metrics = train(trainer, len(batches))
         state = {"slots": built.weights, "averages": averages.variables}
         kept = tf.nest.map_structure(lambda variable: variable.numpy(), state)
         return trainer, metrics, (weights_of(trainer), kept)
@@ -186,7 +193,7 @@ def test_a_batch_that_is_not_finite_leaves_no_trace(kind, parts, name):
 def test_a_loop_without_an_update_has_no_means():
     trainer = make([poisoned(), poisoned()])
     before = weights_of(trainer)
-    assert trainer.train(tf.constant(2)) == {"learning_rate": 1.0}
+    assert train(trainer, 2) == {"learning_rate": 1.0}
     tf.nest.map_structure(np.testing.assert_array_equal, weights_of(trainer), before)
     assert trainer.guard.trouble().skipped == 2
 
