@@ -122,6 +122,9 @@ def _check_value(field: dataclasses.Field, value: int | str) -> None:
             hint = f"did you mean {close[0]}? " if close else ""
             choices = ", ".join(limits["choices"])
             raise InputError(f"--{field.name}={value}: {hint}there are {choices}")
+    elif "what" in limits:
+        if not value:
+            raise InputError(f"--{field.name}: {limits['what']} is missing; see --help")
     elif value < limits["low"]:
         raise InputError(f"--{field.name}={value}: must be at least {limits['low']}")
     elif limits["high"] is not None and value > limits["high"]:
@@ -129,11 +132,12 @@ def _check_value(field: dataclasses.Field, value: int | str) -> None:
 
 
 def _metavar(field: dataclasses.Field) -> str:
-    return "|".join(field.metadata.get("choices", ("N",)))
+    return "|".join(field.metadata.get("choices", (field.metadata.get("what", "N"),)))
 
 
 def _option_help(field: dataclasses.Field) -> str:
-    return f"{field.metadata['help']} (default {field.default})"
+    default = "" if field.default == "" else f" (default {field.default})"
+    return f"{field.metadata['help']}{default}"
 
 
 class _HelpDataset(argparse.Action):
@@ -231,7 +235,7 @@ def _our_parser() -> argparse.ArgumentParser:
         users = ", ".join(name for name, it in DATASETS.items() if field.name in it.options)
         add(
             f"--{field.name}",
-            type=str if "choices" in field.metadata else int,
+            type=type(field.default),
             metavar=_metavar(field),
             help=f"{users}: {_option_help(field)}",
         )

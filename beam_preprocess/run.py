@@ -257,7 +257,7 @@ def _describe(
             raise manifest.InputError(f"every training item of class {label!r} was rejected")
     return DatasetInfo(
         name=flags.dataset,
-        features=dataset.features,
+        features=dataset.record_features(flags.reading),
         labels=labels,
         splits=splits,
         rejects=rejects.count_by_reason(rejected),

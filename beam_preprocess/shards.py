@@ -149,6 +149,7 @@ class MakeShard(beam.DoFn):
         import tensorflow as tf
 
         dataset = DATASETS[self._dataset]
+        features = dataset.record_features(self._options)
         rejects: list[Reject] = []
         label_counts: dict[int, int] = {}
         measures: dict[str, tuple[int, int, int]] = {}
@@ -178,7 +179,7 @@ class MakeShard(beam.DoFn):
                     if label != manifest.NO_LABEL:
                         example["label"] = label
                         label_counts[label] = label_counts.get(label, 0) + 1
-                    record = records.encode(example, dataset.features)
+                    record = records.encode(example, features)
                     writer.write(record)
                     written += 1
                     self._records.inc()

@@ -8,7 +8,6 @@ one row leaves behind lies in its own folder below --output, with a log of every
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import json
 import os
@@ -16,17 +15,14 @@ import pathlib
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from typing import IO
 
-from benchmarks import report
+from benchmarks import arrangements, report
 
 OUTPUT = pathlib.Path("build/modalities")
-ASKED = 2  # Files that are asked about.
 Path = pathlib.Path
 
 
@@ -56,43 +52,9 @@ class Row:
     arrange: Callable[[Path], None] | None = None
 
 
-def _segments(folder: Path) -> None:
-    """Names GRID's clips after the first videos of AudioSet's lists, whose own aren't published."""
-    raw = folder / "raw"
-    media = sorted(raw.glob("grid_s1_*/*.mp[g4]"))
-    for name, split, count in (("balanced_train", "train", 16), ("eval", "eval", 8)):
-        with open(raw / f"audioset/{name}_segments.csv", encoding="utf-8", newline="") as lists:
-            rows = [row for row in csv.reader(lists, skipinitialspace=True) if row[0][0] != "#"]
-        (raw / split).mkdir()
-        for row in rows[:count]:
-            clip = media.pop()
-            clip.rename(raw / split / f"{row[0]}_{round(float(row[1]))}{clip.suffix}")
-    for rest in media:
-        rest.unlink()
-
-
-def _texts(folder: Path) -> None:
-    """Gathers the licences and READMEs of this environment's packages; our own README is unseen."""
-    packages = Path(sysconfig.get_paths()["purelib"])
-    for file in sorted(packages.rglob("*")):
-        if file.is_file() and file.name.upper().startswith(("LICENSE", "README", "NOTICE")):
-            name = "-".join(file.relative_to(packages).parts)
-            if file.suffix in ("", ".txt", ".md", ".rst"):
-                shutil.copy(file, folder / "raw" / name)
-    shutil.copy(Path(__file__).parent.parent / "README.md", folder / "unseen")
-
-
-def _patients(folder: Path) -> None:
-    """Puts two patients of the table into tables of their own."""
-    (table,) = folder.glob("raw/*/*.csv.zip")
-    with zipfile.ZipFile(table) as archive, archive.open(archive.namelist()[0]) as rows:
-        header, *patients = (next(rows) for _ in range(1 + ASKED))
-    for number, patient in enumerate(patients):
-        (folder / f"unseen/{number}.csv").write_bytes(header + patient)
-
-
 DRAWN = ("--splits=train:0.8,test:0.2",)
-FLOWS = {"unseen": ("sintel",), "ask": "unseen/*/*.png", "predict": ("--output={row}/answers",)}
+WRITTEN = ("--output={row}/answers",)
+FLOWS = {"unseen": ("sintel",), "ask": "unseen/*/*.png", "predict": WRITTEN}
 ROWS = {
     "CIFAR-10": Row("image_folder", "cifar10:tiny", ("cifar10_jpeg",), "raw/test/cat/*.jpg"),
     "Tiny ImageNet": Row(
@@ -123,11 +85,20 @@ ROWS = {
     ),
     "AudioSet": Row(
         "audioset", "audioset:tiny", ("audioset", "grid_s1_mp4_128", "grid_s1_mpg"), "raw/eval/*",
-        preprocess=("--sample_rate=16000",), arrange=_segments,
+        preprocess=("--sample_rate=16000",), arrange=arrangements.segments,
     ),
     "GRID, mp4": Row(
         "grid", "grid:tiny", ("grid_s1_mp4_128",), "unseen/*/*.mpg", ("grid_s1_mpg",),
         preprocess=("--sample_rate=16000",),
+    ),
+    "Kinetics' layout, GRID": Row(
+        "kinetics", "kinetics:tiny", ("grid_s1_mp4_128",), "unseen/*/*.mpg", ("grid_s1_mpg",),
+        preprocess=("--sample_rate=16000", "--frame_size=72", "--splits=train:0.8,val:0.2"),
+        predict=WRITTEN, arrange=arrangements.commands,
+    ),
+    "AVCA's UCF, random features": Row(
+        "avca", "avca:tiny", ("AVCA",), "unseen/*.npz", preprocess=("--benchmark=ucf", "--stage=1"),
+        arrange=arrangements.clip_features,
     ),
     "flow, FlyingChairs": Row(
         "flyingchairs", "flow:tiny", ("flyingchairs",), preprocess=("--splits=train:1",),
@@ -147,12 +118,26 @@ ROWS = {
     "PhysioNet 2012": Row(
         "physionet2012", "physionet2012:tiny", ("physionet2012_set-a",), "raw/set-a/*.txt"
     ),
+    "MIMIC-III's layout, PhysioNet": Row(
+        "mimic3_mortality", "mimic3_mortality:tiny", ("physionet2012_set-a",), "unseen/*.csv",
+        arrange=arrangements.stays,
+    ),
     "TCGA-BRCA": Row(
-        "tcga_brca", "tcga_brca:tiny", ("tcga_brca",), "unseen/*.csv", arrange=_patients
+        "tcga_brca", "tcga_brca:tiny", ("tcga_brca",), "unseen/*.csv", arrange=arrangements.patients
+    ),
+    "TCGA-BRCA, random patches": Row(
+        "tcga_brca", "tcga_brca:tiny_bags", ("tcga_brca",), "unseen/*.csv",
+        preprocess=("--bags=slides", f"--patch_width={arrangements.WIDTH}"),
+        train=(f"--config.data.omics_patches.patches.patch_width={arrangements.WIDTH}",),
+        predict=("--bags={row}/raw/tcga_brca/slides",), arrange=arrangements.slides,
     ),
     "text": Row(
         "text_files", "text_mlm:tiny", (), "unseen/README.md",
-        preprocess=("--splits=train:0.9,test:0.1", "--piece_bytes=256"), arrange=_texts,
+        preprocess=("--splits=train:0.9,test:0.1", "--piece_bytes=256"), arrange=arrangements.texts,
+    ),
+    "GLUE's RTE, made of licences": Row(
+        "glue", "glue:tiny", (), "unseen/*.txt", preprocess=("--glue_task=rte",),
+        arrange=arrangements.entailments,
     ),
 }  # fmt: skip
 """The rows by name, as they are printed."""
@@ -163,7 +148,7 @@ def commands(row: Row, folder: Path, asked: Sequence[Path]) -> dict[str, list[st
     data, run = f"{folder}/data", f"{folder}/run"
     return {
         "preprocess": [
-            "beam_preprocess.run", f"--dataset={row.dataset}", f"--input={folder}/raw",
+            "beam_preprocess.run", f"--dataset={row.dataset}", f"--input={_input(folder / 'raw')}",
             f"--output={data}", *row.preprocess,
         ],
         "verify": ["beam_preprocess.verify", data],
@@ -178,6 +163,12 @@ def commands(row: Row, folder: Path, asked: Sequence[Path]) -> dict[str, list[st
             *(flag.format(row=folder) for flag in row.predict), *map(str, asked),
         ],
     }  # fmt: skip
+
+
+def _input(raw: Path) -> Path:
+    """The folder that is asked for: that of the archive, where there is nothing beside it."""
+    inside = list(raw.iterdir())
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() else raw
 
 
 def _execute(words: Sequence[str], log: IO[str]) -> tuple[int, str]:
@@ -213,7 +204,7 @@ def run(
                 archive.extractall(folder / part, filter="data")
     if row.arrange:
         row.arrange(folder)
-    asked = sorted(folder.glob(row.ask))[:ASKED]
+    asked = sorted(folder.glob(row.ask))[: arrangements.ASKED]
     if not asked:
         return f"FAILED: nothing to ask about, no {folder}/{row.ask}", 0.0
     started, outcome = time.monotonic(), ""

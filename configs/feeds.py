@@ -170,6 +170,29 @@ def profiles(tokens: int, width: int, batch_size: int, **omics: float) -> Config
     )
 
 
+def slides(profiles: ConfigDict, length: int, width: int, **patches: float) -> ConfigDict:
+    """``config.data`` for molecular profiles beside patch features of whole slides.
+
+    Args:
+      profiles: ``config.data`` for the profiles, which decides everything that the two share.
+      length: patches of a patient that the model reads at most.
+      width: of a patch.
+      patches: further fields of ``data.omics_patches.patches``: clip and the noise's deviation, in
+        deviations; dropout, the share of training patients whose patches are left out.
+    """
+    fields = {"clip": 5.0, "noise": 0.0, "dropout": 0.0}
+    if unknown := set(patches) - set(fields):
+        raise ValueError(f"data.omics_patches.patches has no field {sorted(unknown)}")
+    data = profiles.to_dict()
+    own = {"length": length, "patch_width": width, **fields, **patches}
+    data.update(
+        modality="omics_patches",
+        omics_patches={"omics": data.pop("omics"), "patches": own},
+        shuffle_buffer=256,  # Bags of some megabytes each.
+    )
+    return ConfigDict(data)
+
+
 def clip_features(
     stage: int, widths: dict[str, int], lengths: dict[str, int], batch_size: int, **fields: float
 ) -> ConfigDict:

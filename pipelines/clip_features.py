@@ -1,8 +1,7 @@
 """Features of clips: rows of sound and rows of picture, normalised, of fixed size with a mask.
 
 All numbers of a modality are normalised by one mean and one deviation, those of the training split.
-A clip with more rows than the model reads gives evenly spaced ones in evaluation, and in training
-one from each of as many even stretches; a shorter one is padded, which the mask tells.
+`pipelines.rows` says which rows of a long clip the model reads.
 
 Every random number is drawn statelessly from the seed that the caller gives.
 """
@@ -12,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
+from pipelines import rows
 from pipelines.records import DatasetInfo, Feature
 
 FEATURES = {
@@ -73,13 +72,7 @@ def statistics(info: DatasetInfo) -> dict[str, tuple[float, float]]:
             f"dataset {info.name!r} has no totals of {missing[0]}; write it again with "
             "beam_preprocess.run"
         )
-    found = {}
-    for modality in MODALITIES:
-        count, total, squares = totals[modality]
-        mean = total / count
-        std = float(np.sqrt(max(squares / count - mean**2, 0.0)))
-        found[f"{modality}_scale"] = (mean, std if std > 1e-6 * max(abs(mean), 1e-6) else 1.0)
-    return found
+    return {f"{modality}_scale": rows.scale(*totals[modality]) for modality in MODALITIES}
 
 
 def prepare_train(
@@ -98,11 +91,9 @@ def prepare_train(
     seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 6))
     prepared = {}
     for i, modality in enumerate(MODALITIES):
-        rows, mask = _prepare(fields, cfg, modality, seeds[i])
-        if cfg.noise:
-            noise = tf.random.stateless_normal(rows.shape, seeds[2 + i])
-            rows += cfg.noise * noise * tf.cast(mask, rows.dtype)[:, None]
-        prepared |= {modality: rows, f"{modality}_mask": mask}
+        found, mask = _prepare(fields, cfg, modality, seeds[i])
+        found = rows.noisy(found, mask, cfg.noise, seeds[2 + i])
+        prepared |= {modality: found, f"{modality}_mask": mask}
     heard = tf.random.stateless_uniform([], seeds[4]) >= cfg.audio_dropout
     seen = tf.random.stateless_uniform([], seeds[5]) >= cfg.video_dropout
     prepared["audio_mask"] &= heard | ~seen  # Where both were to go, both stay.
@@ -125,43 +116,17 @@ def prepare_eval(fields: Mapping[str, tf.Tensor], cfg: Any) -> dict[str, tf.Tens
     """
     prepared = {}
     for modality in MODALITIES:
-        rows, mask = _prepare(fields, cfg, modality, None)
-        prepared |= {modality: rows, f"{modality}_mask": mask}
+        found, mask = _prepare(fields, cfg, modality, None)
+        prepared |= {modality: found, f"{modality}_mask": mask}
     return prepared
 
 
 def _prepare(
     fields: Mapping[str, tf.Tensor], cfg: Any, modality: str, seed: tf.Tensor | None
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    length, width = cfg[f"{modality}_length"], cfg[f"{modality}_width"]
-    values = fields[f"{modality}_features"]
-    last = tf.shape(values)[-1]
-    fits = tf.equal(last, width) if values.shape.rank == 2 else tf.equal(last % width, 0)
+    values, width = fields[f"{modality}_features"], cfg[f"{modality}_width"]
+    found, mask = rows.fixed(values, width, cfg[f"{modality}_length"], seed, modality)
     with tf.control_dependencies(
-        [tf.debugging.Assert(fits, [f"features of {modality} of another width than {width}"])]
+        [tf.debugging.Assert(mask[0], [f"a clip without features of {modality}"])]
     ):
-        rows = tf.reshape(values, [-1, width])
-    rows = tf.boolean_mask(rows, ~tf.reduce_all(tf.math.is_nan(rows), axis=1))
-    count = tf.shape(rows)[0]
-    with tf.control_dependencies(
-        [
-            tf.debugging.assert_positive(count, f"a clip without features of {modality}"),
-            tf.debugging.assert_all_finite(rows, f"a feature of {modality} is NaN or infinite"),
-        ]
-    ):
-        rows = tf.gather(rows, _places(count, length, seed))
-    mean, std = cfg[f"{modality}_scale"]
-    rows = tf.clip_by_value((rows - mean) / std, -cfg.clip, cfg.clip)
-    rows = tf.pad(rows, [[0, tf.maximum(length - count, 0)], [0, 0]])
-    return tf.ensure_shape(rows, [length, width]), tf.range(length) < count
-
-
-def _places(count: tf.Tensor, length: int, seed: tf.Tensor | None) -> tf.Tensor:
-    """int32: all rows of up to `length`, else one of each of `length` even stretches."""
-    middle = tf.fill([length], 0.5)
-    inside = middle if seed is None else tf.random.stateless_uniform([length], seed)
-    stretch = tf.cast(count, tf.float32) / length
-    drawn = tf.cast((tf.range(length, dtype=tf.float32) + inside) * stretch, tf.int32)
-    return tf.where(count > length, tf.minimum(drawn, count - 1), tf.range(length))[
-        : tf.minimum(count, length)
-    ]
+        return rows.normalised(found, mask, cfg[f"{modality}_scale"], cfg.clip), mask

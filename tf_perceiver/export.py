@@ -246,6 +246,10 @@ def usage(version: Path, modality: str) -> str:
         ),
         "image": (image, "FILE.png"),
         "omics": ("[0.5, -1.2, ...]", "FILE.csv"),
+        "omics_patches": (
+            '{"omics": [0.5, -1.2, ...], "patches": [[0.1, ...], ...]}',
+            "FILE.csv --bags=FOLDER",
+        ),
         "points": ("[[0.1, 0.2, 0.3], ...]", "FILE.off"),
         "series": ('{"hour": [0.1, ...], "variable": [23, ...], "value": [73.0, ...]}', "FILE.csv"),
         "text": (image.replace("png", "txt"), "FILE.txt"),

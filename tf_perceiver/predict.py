@@ -37,6 +37,10 @@ OUTPUT = flags.DEFINE_string(
     allow_override=True,  # Other commands have one too, and a process may import several.
 )
 
+BAGS = flags.DEFINE_string(
+    "bags", None, "Folder of patch features, for a model that reads them beside its tables."
+)
+
 BATCH_SIZE = 32
 
 
@@ -73,6 +77,8 @@ def main(argv: list[str]) -> int:
     if len(argv) < 2:
         raise ValueError("no files to predict from; name them after the flags")
     model = load(Path(MODEL.value))
+    if BAGS.value is not None:
+        model = with_bags(model, BAGS.value)
     if model.task in WRITING:
         check_groups(argv[1:], RAW_KINDS[model.modality].files)
     output = Path(OUTPUT.value)
@@ -129,6 +135,19 @@ def load(directory: Path) -> Model:
             f"--model={version} isn't a model of tf_perceiver.export, or is damaged ({reason})"
         ) from error
     return Model(serve, modality, task, labels, properties)
+
+
+def with_bags(model: Model, folder: str) -> Model:
+    """The model with the bags of a folder among its properties.
+
+    Raises:
+      ValueError: it reads none, or as `raw_files.find_bags`.
+    """
+    kind = RAW_KINDS[model.modality]
+    if not kind.bags:
+        raise ValueError(f"--bags={folder}: the model takes {kind.name} alone, no patches")
+    found = raw_files.find_bags(folder)
+    return dataclasses.replace(model, properties={**model.properties, "bags": found})
 
 
 def answers(model: Model, files: Sequence[str]) -> Iterator[Answer]:

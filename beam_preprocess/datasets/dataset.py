@@ -28,15 +28,19 @@ def _choice(default: str, help: str, *choices: str) -> Any:
     return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
 
 
+def _text(default: str, help: str, what: str) -> Any:
+    return dataclasses.field(default=default, metadata={"help": help, "what": what})
+
+
 @dataclasses.dataclass(frozen=True)
 class ReadOptions:
     """Options that decide what a raw item becomes, or which split it belongs to.
 
-    Each is a flag of the command, a whole number within limits or one of several words, with its
-    help here; a dataset names those it has.
+    Each is a flag of the command, a whole number within limits, one of several words or a text,
+    with its help here; a dataset names those it has.
     """
 
-    seed: int = _option(0, "of sampled points, combined with the item's key", 0)
+    seed: int = _option(0, "of sampled points or patches, combined with the item's key", 0)
     num_points: int = _option(
         2048, "points sampled from a mesh, and upper limit for a cloud", MIN_POINTS
     )
@@ -66,6 +70,14 @@ class ReadOptions:
     feature_set: str = _choice("cls", "which features and class splits", "cls", "main")
     audio_width: int = _option(0, "numbers of a row of sound; 0: 128 (cls) or 512 (main)", 0)
     video_width: int = _option(0, "numbers of a row of picture; 0: 4096 (cls) or 512 (main)", 0)
+    bags: str = _text(
+        "", "folder below --input of patch features, SLIDE.npy or PATIENT.npy; none: no patches",
+        "FOLDER",
+    )  # fmt: skip
+    patch_width: int = _option(1024, "numbers of a patch, where there are --bags", 1)
+    max_patches: int = _option(
+        1024, "patches kept of a patient's --bags, of more a random choice by --seed", 1
+    )
     label_names: str = _choice("fine", "which of the two labels of a picture", "fine", "coarse")
 
 
@@ -85,6 +97,7 @@ class Dataset:
       check_record: looks at a written record's fields again, for `verify`; the text says where the
         record is. Raises Rejected. Images, clouds and sounds are looked at without it.
       options: names of the `ReadOptions` that it has.
+      further_features: options to fields that a record has because of them, beside `features`.
       properties: options to what all records have in common, for `dataset.json`.
       measure: fields to whole numbers whose minimum, maximum and mean go into the statistics.
       totals: fields to lists of numbers, of the same lengths for every record, whose sums over a
@@ -103,9 +116,14 @@ class Dataset:
     totals: Callable[[dict[str, Any]], Totals] | None = None
     check_record: Callable[[dict[str, Any], str], None] | None = None
     options: tuple[str, ...] = ()
+    further_features: Callable[[ReadOptions], dict[str, Feature]] = lambda options: {}
     properties: Callable[[ReadOptions], dict[str, Any]] = lambda options: {}
     default_splits: str | None = None
     write_raw: Callable[[str], None] | None = None
+
+    def record_features(self, options: ReadOptions) -> dict[str, Feature]:
+        """All fields of a record that is read with these options."""
+        return {**self.features, **self.further_features(options)}
 
 
 def read_bytes(root: str, path: str) -> bytes:

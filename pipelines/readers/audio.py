@@ -34,10 +34,13 @@ _SNDFILE_MAGIC = (b"RIFF", b"fLaC", b"OggS", b"FORM", b".snd")
 # By the first four bytes: byte order, the chunk that holds the samples.
 _CHUNKS = {b"RIFF": ("<4sI", b"data"), b"FORM": (">4sI", b"SSND")}
 _MPEG_TAGS = (0x50, 0x55)  # WAVE_FORMAT_MPEG and WAVE_FORMAT_MPEGLAYER3.
-_UNKNOWN_SIZE = 0xFFFFFF00  # Samples of streamed files have such a size, or 0.
+# Samples of streamed files have a size a little below 2^31 or 2^32, or 0; no sound of
+# `MAX_SECONDS` is as large.
+_UNKNOWN_SIZE = 0x7FFF0000
 # A page of Ogg: the header's sixth byte has a bit for the last page, its last byte is the number of
 # lengths that follow, then come the data.
-_PAGE_HEADER, _LAST_PAGE = 27, 4
+_PAGE_HEADER, _FIRST_PAGE, _LAST_PAGE = 27, 2, 4
+_ID3_HEADER = 10
 _LACKING_SECONDS = 0.25  # A container's own length is rounded to packets; a cut file lacks more.
 
 
@@ -94,7 +97,7 @@ def decode(data: bytes, name: str) -> tuple[np.ndarray, int]:
         raise Rejected("empty-file", f"{name} has no bytes")
     _check_end(data, name)
     decoded = None
-    if data.startswith(_SNDFILE_MAGIC) and not _is_mpeg(data) and b"OpusHead" not in data[:256]:
+    if data.startswith(_SNDFILE_MAGIC) and not _is_for_ffmpeg(data):
         decoded = _by_sndfile(data, name)
     waveform, rate = _by_ffmpeg(data, name) if decoded is None else decoded
     check_decoded(waveform, rate, name)
@@ -129,10 +132,10 @@ def check(waveform: np.ndarray, name: str) -> np.ndarray:
 
 
 def _check_end(data: bytes, name: str) -> None:
-    """Looks for what decoders pass over in silence: a file that ends before its samples do.
+    """Looks for what decoders pass over in silence.
 
     Raises:
-      Rejected: it does.
+      Rejected: a file that ends before its samples do, a WAV file with samples in two places.
     """
     if data[:4] == b".snd":
         start, size = struct.unpack_from(">2I", data.ljust(12, b"\0"), 4)
@@ -144,12 +147,32 @@ def _check_end(data: bytes, name: str) -> None:
         raise Rejected(
             "truncated-sound", f"{name} has {max(have, 0):,} of {size:,} bytes of samples"
         )
+    if data[:4] == b"RIFF" and size and _chunk(data, b"data", place + size + size % 2)[0]:
+        raise Rejected("corrupt-sound", f"{name} has two chunks of samples; cut it into two files")
     if data[:4] == b"OggS":
         page = data[data.rindex(b"OggS") :].ljust(_PAGE_HEADER)  # Blanks are no whole page.
         lengths = page[_PAGE_HEADER : _PAGE_HEADER + page[_PAGE_HEADER - 1]]
         whole = len(page) >= _PAGE_HEADER + page[_PAGE_HEADER - 1] + sum(lengths)
         if not (whole and page[5] & _LAST_PAGE):
             raise Rejected("truncated-sound", f"{name}: its last page is missing")
+
+
+def _is_for_ffmpeg(data: bytes) -> bool:
+    """Whether libsndfile would read too much or too little of a file of its own containers."""
+    return _is_mpeg(data) or b"OpusHead" in data[:256] or _is_chained(data)
+
+
+def _is_chained(data: bytes) -> bool:
+    """Whether an Ogg file holds several sounds, one after the other: a page begins one again."""
+    place, begun = 0, False
+    while data[place : place + 4] == b"OggS" and place + _PAGE_HEADER <= len(data):
+        first = data[place + 5] & _FIRST_PAGE
+        if first and begun:
+            return True
+        begun = begun or not first
+        lengths = data[place + _PAGE_HEADER :][: data[place + _PAGE_HEADER - 1]]
+        place += _PAGE_HEADER + len(lengths) + sum(lengths)
+    return False
 
 
 def _is_mpeg(data: bytes) -> bool:
@@ -160,9 +183,12 @@ def _is_mpeg(data: bytes) -> bool:
     return size >= 2 and int.from_bytes(data[place : place + 2], "little") in _MPEG_TAGS
 
 
-def _chunk(data: bytes, wanted: bytes) -> tuple[int, int]:
-    """Where a RIFF or AIFF file's chunk of that name begins, and its size; (0, 0) without one."""
-    layout, place = _CHUNKS[data[:4]][0], 12
+def _chunk(data: bytes, wanted: bytes, place: int = 12) -> tuple[int, int]:
+    """Where a RIFF or AIFF file's chunk of that name begins, and its size; (0, 0) without one.
+
+    Looked at are the chunks from `place` on.
+    """
+    layout = _CHUNKS[data[:4]][0]
     while place + 8 <= len(data):
         kind, size = struct.unpack_from(layout, data, place)
         place += 8
@@ -243,7 +269,12 @@ def _by_ffmpeg(data: bytes, name: str) -> tuple[np.ndarray, int]:
 def _guesses_length(data: bytes, container: str) -> bool:
     """Whether FFmpeg divides the file's size by a bit rate, which is wrong where that varies."""
     if container == "mp3":
-        return b"Xing" not in data[:_PIECE] and b"Info" not in data[:_PIECE]
+        start = 0
+        if data.startswith(b"ID3"):  # A tag, with a picture it may be; seven bits of a byte count.
+            size = data[_ID3_HEADER - 4 : _ID3_HEADER]
+            start = _ID3_HEADER + sum(byte << 7 * (3 - place) for place, byte in enumerate(size))
+        frames = data[start : start + _PIECE]
+        return b"Xing" not in frames and b"Info" not in frames
     # The end of a WAV file has been checked by its chunk.
     return container == "aac" or (data[:4] == b"RIFF" and data[8:12] == b"WAVE")
 

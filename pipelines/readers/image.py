@@ -6,7 +6,7 @@ import io
 import warnings
 
 import numpy as np
-from PIL import Image
+from PIL import Image, TiffImagePlugin, WebPImagePlugin
 
 from pipelines.readers import Rejected
 
@@ -14,14 +14,33 @@ from pipelines.readers import Rejected
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp"}
 )
+# By content. Pillow knows more, and starts Ghostscript for one of them. What isn't loaded from the
+# beginning is named by its plugin, which loads it.
+_FORMATS = (
+    *("BMP", "GIF", "JPEG", "PNG", "PPM"),
+    TiffImagePlugin.TiffImageFile.format,
+    WebPImagePlugin.WebPImageFile.format,
+)
+_ORIENTATION = 0x0112  # In a photograph's EXIF: how the camera was held, and what it needs.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_JPEG_QUALITY = 95  # Of photographs that had to be turned.
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"  # The last chunk: empty, and so always these bytes.
 
 
 def check(data: bytes, name: str) -> bytes:
     """Decodes an image fully and returns bytes that TensorFlow can decode.
 
-    JPEG and PNG come back as they are. Other formats and JPEGs in CMYK are re-encoded as PNG:
-    `tf.io.decode_image` would refuse them in the middle of a training.
+    JPEG and PNG come back as they are, unless their EXIF says that they lie on their side or are
+    mirrored: TensorFlow wouldn't look, and they are turned. Other formats and JPEGs in CMYK are
+    re-encoded as PNG: `tf.io.decode_image` would refuse them in the middle of a training.
 
     Args:
       data: content of the file.
@@ -31,14 +50,17 @@ def check(data: bytes, name: str) -> bytes:
       JPEG or PNG bytes.
 
     Raises:
-      Rejected: an empty file, no image, a corrupt one, or more pixels than Pillow's limit.
+      Rejected: an empty file, no image, a corrupt one, more pixels than Pillow's limit, floats
+        that are NaN or infinite.
     """
     picture = _open(data, name)
+    upright, turned = _upright(picture)
     if _tensorflow_reads(picture):
-        return data
-    encoded = io.BytesIO()
-    _as_rgb(picture).save(encoded, "PNG")
-    return encoded.getvalue()
+        if not turned:
+            return data
+        if picture.format == "JPEG":
+            return _encoded(upright, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    return _encoded(_as_rgb(upright, name), "PNG")
 
 
 def read(data: bytes, name: str = "image") -> np.ndarray:
@@ -49,12 +71,12 @@ def read(data: bytes, name: str = "image") -> np.ndarray:
       name: file name, for the message.
 
     Returns:
-      Pixels, uint8 `[H, W, 3]`; grey pictures are repeated, transparency is dropped.
+      Pixels, uint8 `[H, W, 3]`, upright; grey pictures are repeated, transparency is dropped.
 
     Raises:
       Rejected: as `check`.
     """
-    return np.asarray(_as_rgb(_open(data, name)))
+    return np.asarray(_as_rgb(_upright(_open(data, name))[0], name))
 
 
 def size(data: bytes) -> tuple[int, int]:
@@ -70,7 +92,7 @@ def _open(data: bytes, name: str) -> Image.Image:
         # Above its limit Pillow warns, above twice the limit it raises: refuse both.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            picture = Image.open(io.BytesIO(data))
+            picture = Image.open(io.BytesIO(data), formats=_FORMATS)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
             limit = Image.MAX_IMAGE_PIXELS
             raise Rejected("too-many-pixels", f"{name} has more than {limit:,} pixels") from None
@@ -92,7 +114,26 @@ def _tensorflow_reads(picture: Image.Image) -> bool:
     return picture.format == "PNG"
 
 
-def _as_rgb(picture: Image.Image) -> Image.Image:
+def _upright(picture: Image.Image) -> tuple[Image.Image, bool]:
+    """The picture as it is to be seen, and whether it had to be turned; then without its EXIF."""
+    try:
+        turn = _TURNS.get(picture.getexif().get(_ORIENTATION))
+    except Exception:  # An EXIF that is damaged says nothing; Pillow raises many kinds.
+        turn = None
+    if turn is None:
+        return picture, False
+    turned = picture.transpose(turn)
+    turned.info = {}
+    return turned, True
+
+
+def _encoded(picture: Image.Image, kind: str, **options: int) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def _as_rgb(picture: Image.Image, name: str) -> Image.Image:
     if picture.mode.startswith("I;16"):  # Pillow would clip 16-bit grey to 255.
         high_byte = (np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8)
         picture = Image.fromarray(high_byte, "L")
@@ -101,6 +142,8 @@ def _as_rgb(picture: Image.Image) -> Image.Image:
         "F",
     ):  # 32-bit: of unknown range, taken as 16-bit where it exceeds 8.
         values = np.asarray(picture, np.float64)
+        if not np.isfinite(values).all():
+            raise Rejected("not-finite", f"{name} holds NaN or infinity")
         scale = 256 if values.max(initial=0) > 255 else 1
         picture = Image.fromarray(np.clip(values / scale, 0, 255).astype(np.uint8), "L")
     return picture.convert("RGB")

@@ -65,6 +65,14 @@ class Table:
             found.setdefault(row[place].strip() if place < len(row) else "", []).append(number)
         return found
 
+    def slides(self, rows: Sequence[int]) -> list[str]:
+        """What stands in the column of slides in some rows; nothing where there is none."""
+        if SLIDE not in self.header:
+            return []
+        place = self.header.index(SLIDE)
+        named = (self.rows[row][place].strip() for row in rows if place < len(self.rows[row]))
+        return [slide for slide in named if slide]
+
 
 def read_table(data: bytes, name: str) -> Table:
     """Parses a table, zipped or not.

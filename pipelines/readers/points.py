@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import pathlib
+import re
 import warnings
 
 import numpy as np
@@ -15,6 +17,7 @@ from pipelines.readers import Rejected
 SUFFIXES = frozenset({".off", ".npy", ".txt", ".xyz"})
 # Fewer points than this are no shape; real clouds have hundreds.
 MIN_POINTS = 16
+_OFF = re.compile(rb"(?:ST)?C?N?OFF(?!\s*BINARY)", re.IGNORECASE)
 
 
 def read(source: str | os.PathLike | bytes, name: str, num_points: int, seed: int) -> np.ndarray:
@@ -35,7 +38,7 @@ def read(source: str | os.PathLike | bytes, name: str, num_points: int, seed: in
 
     Raises:
       Rejected: not readable as its extension says, another shape, NaN or infinity, fewer than
-        `MIN_POINTS` points, a mesh without a surface.
+        `MIN_POINTS` points, a mesh without a surface or cut off.
     """
     data = source if isinstance(source, bytes) else pathlib.Path(source).read_bytes()
     if not data:
@@ -96,11 +99,10 @@ def check(cloud: np.ndarray, name: str, num_points: int, seed: int) -> np.ndarra
 def _sample_mesh(data: bytes, name: str, num_points: int, seed: int) -> np.ndarray:
     import trimesh
 
-    if not data.lstrip()[:3].upper() == b"OFF":
-        raise Rejected("not-a-mesh", f"{name} does not begin with OFF")
+    text = _plain_off(data, name)
     try:
         # process=False: merging vertices would cost time and change nothing about the surface.
-        mesh = trimesh.load(io.BytesIO(data), file_type="off", process=False, force="mesh")
+        mesh = trimesh.load(io.BytesIO(text), file_type="off", process=False, force="mesh")
         vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces)
     except Exception as error:  # The parser raises whatever NumPy and indexing raise on bad text.
         raise Rejected("not-a-mesh", f"{name}: {_one_line(error)}") from None
@@ -113,6 +115,36 @@ def _sample_mesh(data: bytes, name: str, num_points: int, seed: int) -> np.ndarr
         raise Rejected("no-surface", f"{name}: {len(faces)} faces with a total area of {area:g}")
     points, _ = trimesh.sample.sample_surface(mesh, num_points, seed=seed)
     return np.asarray(points)
+
+
+def _plain_off(data: bytes, name: str) -> bytes:
+    """An OFF file without comments and empty lines, its header plain OFF.
+
+    Textures (ST), colours (C) and normals (N) that a header announces follow a vertex's
+    coordinates, and are passed over.
+
+    Raises:
+      Rejected: another header, or fewer lines than the header says.
+    """
+    lines = data.removeprefix(codecs.BOM_UTF8).splitlines()
+    lines = [line for line in (line.partition(b"#")[0].strip() for line in lines) if line]
+    header = _OFF.match(lines[0]) if lines else None
+    if header is None:
+        raise Rejected("not-a-mesh", f"{name} does not begin with OFF")
+    rest = lines[0][header.end() :].strip()  # Some files of ModelNet40 have the counts there.
+    lines = ([rest] if rest else []) + lines[1:]
+    counts = lines[0].split() if lines else []
+    if len(counts) > 1 and all(count.isdigit() for count in counts):
+        vertices, faces = map(int, counts[:2])
+        if len(lines) - 1 < vertices + faces:
+            raise Rejected(
+                "truncated-mesh",
+                f"{name} has {len(lines) - 1:,} lines of {vertices:,} vertices and {faces:,} faces",
+            )
+        last = lines[vertices + faces].split()
+        if faces and last[0].isdigit() and len(last) <= int(last[0]):
+            raise Rejected("truncated-mesh", f"{name}: its last face is cut off")
+    return b"\n".join([b"OFF", *lines, b""])
 
 
 def _one_line(error: Exception) -> str:

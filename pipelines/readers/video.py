@@ -27,10 +27,14 @@ MAX_SIDE = 8192  # Pixels of a picture; anything larger is a damaged header.
 _LEAD_IN_SECONDS = 0.1
 # Times are rounded by containers; a sound's samples follow each other unless they say more.
 _GAP_SECONDS = 0.05
+# A picture that comes a little before the one that it follows replaces it; one that comes much
+# before it begins another recording.
+_JUMP_SECONDS = 0.5
 # A container's own length is rounded too; a cut file lacks more.
 _LACKING_SECONDS = 0.25
 _PACK = b"\0\0\1\xba"  # Begins every pack of an MPEG program stream.
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")  # An MP4 begins with one of them.
+_LATER_BOXES = (b"emsg", b"meta", b"mfra", b"moof", b"pdin", b"sidx", b"styp", b"udta", b"uuid")
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # Of Matroska and WebM.
 _UNKNOWN_SIZE = 0xFFFFFF00  # Streamed files have such a size, or 0.
 
@@ -67,7 +71,7 @@ def read(
     The clip begins with the first picture (or with the sound, where that begins 0.1 s before it or
     earlier) and ends with whichever of the two ends last; a picture stays until the next
     one comes. So a single picture lasts as long as its sound, and without one it is one frame.
-    Frame k shows what is to be seen in the middle of [k / fps, (k + 1) / fps).
+    Frame k shows what is to be seen in the middle of [k / fps, (k + 1) / fps), upright.
 
     Args:
       data: content of the file.
@@ -80,8 +84,9 @@ def read(
 
     Raises:
       Rejected: an empty file, no media file, no video track, no picture in it, a corrupt or cut
-        one, one that ends before `start`, more than `audio.MAX_SECONDS`; a sound that
-        `audio.check_decoded` refuses; no sound where it is needed.
+        one, several recordings in one, one that ends before `start`, more than
+        `audio.MAX_SECONDS`; a sound that `audio.check_decoded` refuses; no sound where it is
+        needed.
     """
     if not data:
         raise Rejected("empty-file", f"{name} has no bytes")
@@ -174,6 +179,12 @@ class _Pictures:
 
     def add(self, frame: object, time: float, lasting: float, name: str) -> None:
         """Takes a decoded picture; one that isn't later than the one before replaces it."""
+        if self.times and time < self.times[-1] - _JUMP_SECONDS:
+            raise Rejected(
+                "several-videos",
+                f"{name}: its time jumps back from {self.times[-1]:.2f} to {time:.2f} s, as where "
+                "files were joined; cut it there",
+            )
         if self._pixels is None:
             width, height = frame.width, frame.height
             if not 0 < min(width, height) <= max(width, height) <= MAX_SIDE:
@@ -185,6 +196,8 @@ class _Pictures:
             from PIL import Image
 
             picture = picture.resize(self._pixels, Image.Resampling.BICUBIC)
+        if turn := _turn(frame):
+            picture = picture.transpose(turn)
         file = io.BytesIO()
         picture.save(file, "JPEG", quality=JPEG_QUALITY)
         while self.times and self.times[-1] >= time:
@@ -202,6 +215,14 @@ class _Pictures:
         """What is to be seen at those times; the first picture before its own."""
         places = [max(bisect.bisect_right(self.times, time) - 1, 0) for time in times]
         return [self._encoded[place] for place in places]
+
+
+def _turn(frame: object) -> object | None:
+    """What makes a picture upright, as Pillow's `transpose` takes it: phones are held anyhow."""
+    from PIL.Image import Transpose
+
+    turns = {1: Transpose.ROTATE_90, 2: Transpose.ROTATE_180, 3: Transpose.ROTATE_270}
+    return turns.get(round(frame.rotation / 90) % 4)
 
 
 class _Sound:
@@ -348,9 +369,9 @@ def _program_stream_end(data: bytes) -> int:
 
 
 def _boxes_end(data: bytes) -> int:
-    """Where the last box of an MP4 or QuickTime file ends."""
+    """Where the last box of an MP4 or QuickTime file ends; what is behind it may be anything."""
     place = 0
-    while place + 16 <= len(data):
+    while place + 16 <= len(data) and data[place + 4 : place + 8] in (*_BOXES, *_LATER_BOXES):
         size = int.from_bytes(data[place : place + 4], "big")
         if size == 1:
             size = int.from_bytes(data[place + 8 : place + 16], "big")

@@ -115,6 +115,7 @@ def test_options_reach_the_reader(name):
     given |= {"min_frames": 4}
     given |= {"benchmark": "vggsound", "stage": 2, "feature_set": "main"}
     given |= {"audio_width": 40, "video_width": 50}
+    given |= {"bags": "slides", "patch_width": 60, "max_patches": 70}
     has = {option: given[option] for option in DATASETS[name].options}
     flags = options.parse(
         [f"--dataset={name}", "--input=a", "--output=b"] + [f"--{k}={v}" for k, v in has.items()]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import re
 import tarfile
-import zipfile
 
 import numpy as np
 import pytest
@@ -45,6 +43,7 @@ def test_a_row_runs_from_its_archive_to_a_prediction(archives, command, tmp_path
         "beam_preprocess.run", "beam_preprocess.verify", "tf_perceiver.train",
         "tf_perceiver.evaluate", "tf_perceiver.export", "tf_perceiver.predict",
     ]  # fmt: skip
+    assert f"--input={tmp_path}/row/raw/recordings" in log  # All that the archive has.
     assert "7_ann_10.wav" in log.split("tf_perceiver.predict")[-1]
 
 
@@ -69,39 +68,6 @@ def test_rows_without_their_archives_are_named(archives, tmp_path, capsys):
     assert said.err == f"error: --data={archives}: no archive of any row is there\n"
 
 
-def test_clips_are_named_after_segments(tmp_path):
-    for kind, suffix in (("mp4_128", "mp4"), ("mpg", "mpg")):
-        (tmp_path / f"raw/grid_s1_{kind}").mkdir(parents=True)
-        for index in range(14):
-            (tmp_path / f"raw/grid_s1_{kind}/clip{index}.{suffix}").write_bytes(b"")
-    (tmp_path / "raw/audioset").mkdir()
-    for name in ("balanced_train", "eval"):
-        lines = [f'{name}{i}, 30.000, 40.000, "/m/1"' for i in range(30)]
-        text = "\n".join(["# Segments csv", *lines])
-        (tmp_path / f"raw/audioset/{name}_segments.csv").write_text(text)
-    modalities._segments(tmp_path)
-    found = {
-        split: sorted(file.stem for file in (tmp_path / "raw" / split).iterdir())
-        for split in ("train", "eval")
-    }
-    assert found["train"] == sorted(f"balanced_train{i}_30" for i in range(16))
-    assert found["eval"] == sorted(f"eval{i}_30" for i in range(8))
-    assert not list(tmp_path.glob("raw/grid_s1_*/*"))
-
-
-def test_patients_of_their_own_have_the_tables_header(tmp_path):
-    (tmp_path / "raw/t").mkdir(parents=True)
-    (tmp_path / "unseen").mkdir()
-    with zipfile.ZipFile(tmp_path / "raw/t/t.csv.zip", "w") as archive:
-        archive.writestr("t.csv", "case_id,A_rnaseq\nP0,1\nP1,2\nP2,3\n")
-    modalities._patients(tmp_path)
-    rows = [
-        list(csv.DictReader((tmp_path / f"unseen/{i}.csv").read_text().splitlines()))
-        for i in range(modalities.ASKED)
-    ]
-    assert rows == [[{"case_id": "P0", "A_rnaseq": "1"}], [{"case_id": "P1", "A_rnaseq": "2"}]]
-
-
 def test_every_row_names_a_dataset_and_a_config():
     from beam_preprocess import datasets
     from configs import base
@@ -110,4 +76,4 @@ def test_every_row_names_a_dataset_and_a_config():
         assert row.dataset in datasets.DATASETS
         name, variant = row.config.split(":")
         assert (modalities.Path(base.__file__).parent / f"{name}.py").exists()
-        assert variant == "tiny"
+        assert variant.partition("_")[0] == "tiny"

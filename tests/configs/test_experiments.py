@@ -45,7 +45,7 @@ def inputs_of(config):
         inputs["series_mask"] = tf.ones((2, section.length), tf.bool)
     if modality == "autoencoding":
         inputs["label"] = tf.zeros((2, 10))
-    if modality == "clip_features":
+    if modality in ("clip_features", "omics_patches"):
         for name, (length, _) in shapes.items():
             inputs[f"{name}_mask"] = tf.ones((2, length), tf.bool)
     return inputs

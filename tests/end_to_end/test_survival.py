@@ -1,4 +1,7 @@
-"""Survival from a zipped table to a prediction: every command on patients that the test invents."""
+"""Survival from a zipped table to a prediction: every command on patients that the test invents.
+
+Once from profiles alone, once with patch features of the patients' slides beside them.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from tf_perceiver.tasks.survival import concordance_index
 
 GENES = [f"G{i}_rnaseq" for i in range(12)] + [f"C{i}_cnv" for i in range(6)] + ["TP53_mut"]
 PATIENTS = 150
+WIDTH = 6  # Of a patch.
 SIZES = ("tokens", 4), ("width", 7)  # The groups of `GENES`, the mutation among them.
 
 
@@ -49,23 +53,42 @@ def write_raw(root) -> list[list[str]]:
     return [header, *rows]
 
 
-@pytest.mark.parametrize("likelihood", ["cox", "discrete"])
-def test_from_a_table_to_a_prediction(tmp_path, command, likelihood):
+def write_bags(root, rows) -> None:
+    """From 1 to 12 patches of each slide; every seventh patient has none."""
+    (root / "slides").mkdir()
+    draw = np.random.default_rng(1)
+    for number, row in enumerate(rows[1:]):
+        if int(row[0][1:]) % 7:
+            bag = draw.normal(size=(1 + number % 12, WIDTH)).astype(np.float16)
+            np.save(root / f"slides/{row[1].removesuffix('.svs')}.npy", bag)
+
+
+@pytest.mark.parametrize(("likelihood", "bags"), [("cox", False), ("discrete", True)])
+def test_from_a_table_to_a_prediction(tmp_path, command, likelihood, bags):
     rows = write_raw(tmp_path / "raw")
     data, workdir = tmp_path / "data", tmp_path / "run"
+    flags = []
+    if bags:
+        write_bags(tmp_path / "raw", rows)
+        flags = ["--bags=slides", f"--patch_width={WIDTH}", "--max_patches=10"]
     command(
         "beam_preprocess.run", "--dataset=tcga_brca", f"--input={tmp_path / 'raw'}",
-        f"--output={data}", "--test_fold=2", "--shards=1",
+        f"--output={data}", "--test_fold=2", "--shards=1", *flags,
     ).check()  # fmt: skip
     command("beam_preprocess.verify", data).check()
     info = DatasetInfo.read(str(data))
     assert (info.split("train").records, info.split("test").records) == (120, 30)
     sizes = [len(columns) for columns in info.properties["groups"].values()]
     assert (("tokens", len(sizes)), ("width", max(sizes))) == SIZES
-    overrides = [f"--config.{part}.{name}={size}" for name, size in SIZES
-                 for part in ("data.omics", "model.inputs")]  # fmt: skip
+    parts = ("data.omics", "model.inputs")
+    if bags:
+        parts = ("data.omics_patches.omics", "model.inputs.modalities.omics")
+    overrides = [f"--config.{part}.{name}={size}" for name, size in SIZES for part in parts]
+    if bags:
+        overrides.append(f"--config.data.omics_patches.patches.patch_width={WIDTH}")
+    config = "configs/tcga_brca.py:tiny" + ("_bags" if bags else "")
     command(
-        "tf_perceiver.train", "--config=configs/tcga_brca.py:tiny", f"--data={data}",
+        "tf_perceiver.train", f"--config={config}", f"--data={data}",
         f"--workdir={workdir}", f"--config.task.likelihood={likelihood}", *overrides,
     ).check()  # fmt: skip
 
@@ -78,17 +101,31 @@ def test_from_a_table_to_a_prediction(tmp_path, command, likelihood):
 
     told = command("tf_perceiver.export", f"--workdir={workdir}").check().stdout
     assert "predict --model=" in told
-    assert "FILE.csv" in told
+    assert ("FILE.csv --bags=FOLDER" if bags else "FILE.csv") in told
     files, asked = [], {}
     for row in rows[1:]:
         if int(row[0][1:]) % 5 == 1 and row[0] not in asked:
             files.append(tmp_path / f"{row[0]}.csv")
-            files[-1].write_text(",".join(rows[0]) + "\n" + ",".join(row) + "\n")
+            mine = [",".join(one) for one in rows if one[0] in ("case_id", row[0])]
+            files[-1].write_text("\n".join(mine) + "\n")
             asked[row[0]] = row
     bad = tmp_path / "several.csv"
     bad.write_text("\n".join(",".join(row) for row in rows[:4]) + "\n")
-    model = f"--model={workdir / 'saved_model'}"
-    told = command("tf_perceiver.predict", model, "--json", *files).check().stdout.splitlines()
+    predict = ["tf_perceiver.predict", f"--model={workdir / 'saved_model'}"]
+    if bags:
+        refused = command(*predict, files[0])
+        assert refused.returncode == 2
+        assert "the model reads patches too; name their folder with --bags" in refused.stderr
+        predict.append(f"--bags={tmp_path / 'raw/slides'}")
+        # A patient whose table names a slide must have it.
+        without = [file for file in files if int(file.stem[1:]) % 7 == 0]
+        refused = command(*predict, *without)
+        assert refused.returncode == 2
+        assert refused.stderr.count("error: ") == len(without) > 1
+        assert f"{without[0].stem} or its slide {without[0].stem}-0.svs" in refused.stderr
+        for file in without:
+            file.write_text(re.sub(r"[^,\n]*\.svs", "", file.read_text()))
+    told = command(*predict, "--json", *files).check().stdout.splitlines()
     answers = [json.loads(line) for line in told]
     assert [answer["file"] for answer in answers] == list(map(str, files))
     for answer in answers:
@@ -103,7 +140,7 @@ def test_from_a_table_to_a_prediction(tmp_path, command, likelihood):
     index = concordance_index(times.astype(np.float32), 1 - censored, risks)
     assert index == pytest.approx(evaluated["c_index"], abs=0.005)
 
-    result = command("tf_perceiver.predict", model, files[0], bad)
+    result = command(*predict, files[0], bad)
     assert result.returncode == 2
     assert re.fullmatch(
         re.escape(str(files[0])) + r": risk -?\d+\.\d{4}; survival (\d+ months \d+\.\d %(, )?)+\n",
@@ -117,5 +154,14 @@ def test_from_a_table_to_a_prediction(tmp_path, command, likelihood):
     place = {name: i for i, name in enumerate(rows[0])}
     row = next(iter(asked.values()))
     values = [float(row[place[column]] or "nan") for column in columns]
-    said = serve(omics=tf.constant([values], tf.float32))
+    further = {}
+    if bags:
+        slide = np.load(tmp_path / f"raw/slides/{row[1].removesuffix('.svs')}.npy")
+        assert len(slide) <= 10
+        padded = np.vstack([slide, np.full((3, WIDTH), np.nan)])
+        further["patches"] = tf.constant(padded[None], tf.float32)
+    else:  # The other model says why not.
+        refused = command(*predict, "--bags=.", files[0])
+        assert "--bags=.: the model takes a table alone, no patches" in refused.stderr
+    said = serve(omics=tf.constant([values], tf.float32), **further)
     assert float(said["risk"][0]) == pytest.approx(answers[0]["risk"], abs=1e-5)

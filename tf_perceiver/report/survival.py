@@ -136,14 +136,17 @@ def patients(kept: Kept) -> Section:
 
 
 def groups(run: Run, attention: np.ndarray) -> Section:
-    """How much of the first cross-attend goes to each group of genes."""
-    names = list(run.info.properties.get("groups", ()))
+    """How much of the first cross-attend goes to each group of genes, and to a patch."""
+    names, even = list(run.info.properties.get("groups", ())), 1 / len(attention)
+    if "patches" in run.info.features and len(names) < len(attention):  # Behind the groups.
+        attention = np.append(attention[: len(names)], attention[len(names) :].mean())
+        names.append("a patch of a slide")
     if len(names) != len(attention):
         names = [f"input {index}" for index in range(len(attention))]
     order = np.argsort(attention, kind="stable")[-SHOWN_GROUPS:]
     figure = style.figure(7.4, 0.8 + 0.21 * len(order), layout="constrained")
     axes = figure.add_subplot()
-    axes.barh(np.arange(len(order)), attention[order] * len(attention), color=style.BLUE)
+    axes.barh(np.arange(len(order)), attention[order] / even, color=style.BLUE)
     axes.axvline(1, color=style.FAINT, linewidth=0.8)
     axes.set_yticks(np.arange(len(order)), [style.plain(names[i]) for i in order], fontsize=8)
     axes.set_xlabel("attention, in multiples of an even one", color=style.INK)

@@ -12,6 +12,7 @@ import numpy as np
 from pipelines.readers import (
     Rejected,
     audio,
+    bags,
     clip_features,
     flow,
     image,
@@ -40,12 +41,14 @@ class RawKind:
       read: (content of a file, its name, properties of the model) to the signature's inputs; for
         several files an example, their contents and names.
       files: an example.
+      bags: whether `read` needs the property "bags", what `find_bags` gives.
     """
 
     name: str
     suffixes: frozenset[str]
     read: Callable[[Any, Any, Mapping[str, Any]], Arrays]
     files: int = 1
+    bags: bool = False
 
 
 def read(files: Sequence[str], modality: str, properties: Mapping[str, Any]) -> Arrays:
@@ -69,16 +72,34 @@ def read(files: Sequence[str], modality: str, properties: Mapping[str, Any]) -> 
             for other in RAW_KINDS.values():
                 if suffix in other.suffixes:
                     raise ValueError(f"{file} is {other.name}, the model takes {kind.name}")
-        try:
-            contents.append(Path(file).read_bytes())
-        except OSError as error:
-            raise ValueError(f"{file} can't be read: {error.strerror}") from error
+        contents.append(_content(file))
     try:
         if kind.files == 1:
             return kind.read(contents[0], files[0], properties)
         return kind.read(contents, files, properties)
     except Rejected as error:
         raise ValueError(error.detail) from error
+
+
+def _content(file: str) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{file} can't be read: {error.strerror}") from error
+
+
+def find_bags(folder: str) -> dict[str, str]:
+    """Slide or patient -> path of its bag of patch features, of all below a folder.
+
+    Raises:
+      ValueError: no such folder, or two bags of one name.
+    """
+    if not Path(folder).is_dir():
+        raise ValueError(f"--bags={folder}: no such folder")
+    try:
+        return bags.by_name(map(str, sorted(Path(folder).rglob("*"))))
+    except Rejected as error:
+        raise ValueError(f"--bags={folder}: {error.detail}") from error
 
 
 def _sound(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
@@ -121,6 +142,27 @@ def _omics(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
     """A patient's profile, a csv header and row; float32 [n], NaN where a value is missing."""
     columns = [column for group in properties["groups"].values() for column in group]
     return {"omics": omics.read_profile(content, file, columns)}
+
+
+def _profile_and_patches(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
+    """As `_omics`, and the patches of the patient's slides, float32 [m, width], as records are.
+
+    A patient whose table names no slide, and who has no bag by its own name, has no patches.
+    """
+    if "bags" not in properties:
+        raise ValueError(f"{file}: the model reads patches too; name their folder with --bags")
+    asked = _omics(content, file, properties)
+    table = omics.read_table(content, file)
+    patient = next(iter(table.patients())) if omics.PATIENT in table.header else Path(file).stem
+    slides = table.slides(range(len(table.rows)))
+    paths = bags.of_patient(patient, slides, properties["bags"])
+    if slides and not paths:
+        raise ValueError(f"{file}: --bags has none of {patient} or its slide {slides[0]}")
+    width = properties["patch_width"]
+    found = [bags.read(_content(path), path, width) for path in paths]
+    bag = np.concatenate([np.empty((0, width), np.float32), *found])
+    most, seed = properties["max_patches"], properties["seed"]
+    return asked | {"patches": bags.chosen(bag, most, seed, patient)}
 
 
 def _clip_features(content: bytes, file: str, properties: Mapping[str, Any]) -> Arrays:
@@ -176,4 +218,5 @@ RAW_KINDS = {
     "clip_features": RawKind("features of a clip", clip_features.SUFFIXES, _clip_features),
     "flow": RawKind("two frames", image.SUFFIXES, _frame_pair, files=2),
     "omics": RawKind("a table", omics.SUFFIXES, _omics),
+    "omics_patches": RawKind("a table", omics.SUFFIXES, _profile_and_patches, bags=True),
 }

@@ -40,6 +40,11 @@ INPUTS: dict[str, dict[str, tf.TensorSpec]] = {
     "image": {"image": tf.TensorSpec([None], tf.string, name="image_bytes")},
     # The values of all groups of genes, NaN where one is missing.
     "omics": {"omics": tf.TensorSpec([None, None], tf.float32, name="omics")},
+    # The same, and features of patches; a row of nothing but NaN is padding.
+    "omics_patches": {
+        "omics": tf.TensorSpec([None, None], tf.float32, name="omics"),
+        "patches": tf.TensorSpec([None, None, None], tf.float32, name="patches"),
+    },
     "points": {"points": tf.TensorSpec([None, None, 3], tf.float32, name="points")},
     # A negative variable is padding.
     "series": {
@@ -53,7 +58,11 @@ INPUTS: dict[str, dict[str, tf.TensorSpec]] = {
 }
 
 # Fields that records hold one row after the other -> the property that says how wide a row is.
-ROWS = {"audio_features": "audio_width", "video_features": "video_width"}
+ROWS = {
+    "audio_features": "audio_width",
+    "video_features": "video_width",
+    "patches": "patch_width",
+}
 
 # Registered in TensorFlow itself, yet they call back into the Python process that built the graph.
 _PYTHON_OPERATIONS = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})

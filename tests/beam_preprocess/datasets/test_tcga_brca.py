@@ -14,6 +14,7 @@ from beam_preprocess import run, verify
 from beam_preprocess.datasets import DATASETS
 from beam_preprocess.datasets.dataset import ReadOptions
 from beam_preprocess.manifest import InputError
+from pipelines.readers import Rejected
 from pipelines.records import DatasetInfo, parser
 
 HEADER = "case_id,slide_id,survival_months,censorship,A_rnaseq,B_rnaseq,A_cnv,TP53_mut\n"
@@ -137,6 +138,94 @@ def test_records_are_made_verified_and_opened_by_tfds(tmp_path):
     assert [example["time"].numpy() for example in opened] == [20]
     again = run.run([*flags[:2], f"--output={tmp_path / 'again'}", *flags[3:]])
     assert again.fingerprint == info.fingerprint
+
+
+BAG_FLAGS = ["--bags=slides", "--patch_width=3", "--max_patches=5", "--seed=4"]
+
+
+def write_bags(root: pathlib.Path, **found: np.ndarray) -> None:
+    (root / "slides/x").mkdir(parents=True)
+    for name, bag in found.items():
+        np.save(root / f"slides/x/{name}.npy", bag)
+
+
+def bag(rows: int, start: float = 0.0, width: int = 3) -> np.ndarray:
+    return np.arange(start, start + rows * width).reshape(rows, width).astype(np.float16)
+
+
+def test_patches_of_a_patients_slides_are_kept_with_its_profile(tmp_path, capsys):
+    import tensorflow as tf
+
+    raw, output = tmp_path / "raw", tmp_path / "records"
+    write_raw(raw, ROWS, [("p1 p2", "p3")])
+    write_bags(raw, s1=bag(4), s2=bag(3, 100), p3=bag(2, 50), s9=bag(1))
+    flags = ["--dataset=tcga_brca", f"--input={raw}", "--test_fold=1", "--shards=1", *BAG_FLAGS]
+    info = run.run([*flags, f"--output={output}"])
+    told = capsys.readouterr().out
+    assert "note: 1 patients have no bag: their profile alone is read" in told
+    assert "note: 1 bags of no patient of the fold were left aside" in told
+    assert verify.main([str(output)]) == 0
+    wanted = {"patch_width": 3, "max_patches": 5, "seed": 4}
+    assert {name: info.properties[name] for name in wanted} == wanted
+
+    found = {}
+    for split in info.splits.values():
+        files = [str(output / shard.name) for shard in split.shards]
+        for record in tf.data.TFRecordDataset(files).map(parser(info.features)):
+            found[record["key"].numpy()] = record["patches"].numpy().reshape(-1, 3)
+    assert found[b"p2"].shape == (0, 3)
+    np.testing.assert_array_equal(found[b"p3"], bag(2, 50))
+    both = np.concatenate([bag(4), bag(3, 100)])
+    kept = [both.tolist().index(row) for row in found[b"p1"].tolist()]
+    assert len(kept) == 5
+    assert kept == sorted(set(kept))
+    train = info.statistics["train"]
+    assert train["patch_values"] == {"min": 0, "max": 15, "mean": 7.5}
+    values = found[b"p1"].astype(float)
+    assert train["totals"]["patches"] == [15, values.sum(), (values**2).sum()]
+    again = run.run([*flags, f"--output={tmp_path / 'again'}"])
+    assert again.fingerprint == info.fingerprint
+    plain = run.run([*flags[:4], f"--output={tmp_path / 'plain'}"])
+    assert plain.features.keys() == {"omics", "time", "event", "key"}
+    assert plain.properties.keys() == {"groups"}
+
+
+@pytest.mark.parametrize(
+    ("one", "reason"),
+    [
+        (bag(0), "empty-bag"),
+        (bag(2, width=4), "wrong-width"),
+        (np.full((2, 3), np.nan), "not-finite"),
+        (np.zeros(3), "not-a-bag"),
+    ],
+)
+def test_a_patient_whose_bag_is_no_good_is_rejected(tmp_path, one, reason):
+    write_raw(tmp_path, ROWS, [("p1 p2", "p3")])
+    write_bags(tmp_path, s2=bag(2), s1=one)
+    options = ReadOptions(test_fold=1, bags="slides/", patch_width=3)
+    dataset = DATASETS["tcga_brca"]
+    first, second, third = dataset.list_items(str(tmp_path), options).items
+    assert first.details == ("slides/x/s1.npy", "slides/x/s2.npy")
+    with pytest.raises(Rejected, match=f"{reason}: slides/x/s1.npy"):
+        dataset.read_item(str(tmp_path), first, options)
+    for patient in (second, third):
+        assert not len(dataset.read_item(str(tmp_path), patient, options)["patches"])
+
+
+def test_a_folder_without_bags_and_two_of_one_name_are_named(tmp_path):
+    write_raw(tmp_path, ROWS, [("p1", "p3")])
+    write_bags(tmp_path, s3=bag(1))
+    for folder, message in (
+        ("slides", "--bags=slides: 1 .npy files in .*slides/, none of a slide_id or case_id of t"),
+        ("bags", "--bags=bags: 0 .npy files"),
+    ):
+        with pytest.raises(InputError, match=message):
+            DATASETS["tcga_brca"].list_items(str(tmp_path), ReadOptions(test_fold=1, bags=folder))
+    np.save(tmp_path / "slides/S3.npy", bag(1))
+    with pytest.raises(InputError, match="slides/S3.npy and slides/x/s3.npy are bags of one name"):
+        DATASETS["tcga_brca"].list_items(str(tmp_path), ReadOptions(test_fold=1, bags="slides"))
+    with pytest.raises(InputError, match="--bags: FOLDER is missing"):
+        run.run(["--dataset=tcga_brca", "--input=a", "--output=b", "--bags="])
 
 
 def test_the_real_folds(tmp_path):

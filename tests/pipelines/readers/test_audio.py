@@ -226,11 +226,49 @@ def test_a_cut_file_is_rejected(content, share):
         audio.decode(content[: int(share * len(content))], "a")
 
 
-def test_a_streamed_wav_says_no_length_and_is_read():
+@pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
+def test_a_streamed_wav_says_no_length_and_is_read(size):
     content = bytearray(encoded(waveform(), "WAV", "PCM_16"))
-    struct.pack_into("<I", content, content.index(b"data") + 4, 0xFFFFFFFF)
+    struct.pack_into("<I", content, content.index(b"data") + 4, size)
     decoded, _ = audio.decode(bytes(content), "a.wav")
     np.testing.assert_allclose(decoded, waveform(), atol=2**-15)
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    return name + struct.pack("<I", len(content)) + content + b"\0" * (len(content) % 2)
+
+
+def test_chunks_before_and_behind_the_samples_dont_matter():
+    plain = encoded(waveform(), "WAV", "PCM_16")
+    content = plain[:12] + chunk(b"JUNK", b"x" * 27) + plain[12:] + chunk(b"LIST", b"INFO") + b"x"
+    decoded, _ = audio.decode(content, "a.wav")
+    np.testing.assert_allclose(decoded, waveform(), atol=2**-15)
+    with pytest.raises(Rejected, match="corrupt-sound: a.wav has two chunks of samples"):
+        audio.decode(plain + chunk(b"LIST", b"odd") + chunk(b"data", plain[44:]), "a.wav")
+
+
+def test_sounds_that_were_joined_are_read_one_after_the_other():
+    once = encoded(waveform(), "OGG", "VORBIS")
+    decoded, rate = audio.decode(once + once, "a.ogg")
+    assert len(decoded) / rate == pytest.approx(2 * SECONDS, abs=0.1)
+    loud = np.flatnonzero(np.abs(decoded) > 0.6) / rate
+    assert loud[[0, -1]] == pytest.approx([CLICK, CLICK + SECONDS], abs=0.08)
+
+
+def tagged(frames: bytes, size: int) -> bytes:
+    """An MP3 behind an ID3 tag, as large as that of a picture of the cover."""
+    digits = bytes(size >> shift & 127 for shift in (21, 14, 7, 0))
+    return b"ID3\x04\0\0" + digits + bytes(size) + frames
+
+
+@pytest.mark.parametrize("size", [500, 300_000])
+def test_a_cut_mp3_is_rejected_behind_a_tag_of_any_size(size):
+    content = by_ffmpeg(waveform(), "mp3", "libmp3lame")
+    frames = content[content.index(b"\xff\xf3") :]
+    decoded, rate = audio.decode(tagged(frames, size), "a.mp3")
+    assert len(decoded) / rate == pytest.approx(SECONDS, abs=0.08)
+    with pytest.raises(Rejected, match="truncated-sound: a.mp3 has"):
+        audio.decode(tagged(frames[: len(frames) // 2], size), "a.mp3")
 
 
 @pytest.mark.parametrize("array", [np.zeros(0, np.int16), np.zeros(3), np.zeros((3, 1), np.int16)])

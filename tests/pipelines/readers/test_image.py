@@ -62,17 +62,65 @@ def test_sixteen_bit_grey_keeps_its_high_byte():
     np.testing.assert_array_equal(tf.io.decode_png(buffer.getvalue())[..., 0], values >> 8)
 
 
+def test_a_damaged_exif_says_nothing():
+    data = photograph(6).replace(b"Exif\0\0MM\0*", b"Exif\0\0M?\0*")
+    assert data != photograph(6)
+    assert image.check(data, "x") is data
+
+
+def floats(value: float) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((3, 4), value, np.float32)).save(buffer, "TIFF")
+    return buffer.getvalue()
+
+
+def photograph(orientation: int, image_format: str = "JPEG", mode: str = "RGB") -> bytes:
+    """A picture whose EXIF says how the camera was held."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encoded(image_format, mode, exif=exif)
+
+
+TURNS = {  # By orientation: what makes the picture upright.
+    1: lambda pixels: pixels,
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: lambda pixels: np.rot90(pixels, 1),
+}
+
+
+@pytest.mark.parametrize(("image_format", "mode"), [("JPEG", "RGB"), ("JPEG", "L"), ("PNG", "RGB")])
+@pytest.mark.parametrize("orientation", TURNS)
+def test_photographs_are_turned_upright(orientation, image_format, mode):
+    data = photograph(orientation, image_format, mode)
+    checked = image.check(data, "x")
+    assert (checked is data) == (orientation == 1)
+    stored = tf.io.decode_image(data, channels=3).numpy()
+    shown = tf.io.decode_image(checked, channels=3).numpy().astype(float)
+    np.testing.assert_allclose(shown, TURNS[orientation](stored), atol=12)
+    assert np.abs(shown - TURNS[orientation](stored)).mean() < 2
+    read = image.read(data).astype(float)  # Two decoders of JPEG round differently.
+    np.testing.assert_allclose(read, TURNS[orientation](stored), atol=4)
+    assert image.check(checked, "x") is checked
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
         (b"", "empty-file"),
         (b"<html>404</html>", "not-an-image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n", "not-an-image"),
+        (floats(np.nan), "not-finite"),
         (encoded("JPEG")[:-40], "corrupt-image"),
         (encoded("PNG")[:-40], "corrupt-image"),
         (encoded("PNG")[:-6], "corrupt-image"),  # Every pixel is there; TensorFlow refuses it.
         (encoded("PNG").replace(b"IDATx", b"IDATy"), "corrupt-image"),
     ],
-    ids=["empty", "text", "cut-jpeg", "cut-png", "no-end", "changed-byte"],
+    ids=["empty", "text", "program", "nan", "cut-jpeg", "cut-png", "no-end", "changed-byte"],
 )
 def test_bad_files_are_rejected_by_reason(data, reason):
     with pytest.raises(Rejected) as caught:

@@ -46,6 +46,39 @@ def test_header_without_line_break_reads_the_same():
     np.testing.assert_array_equal(points.read(malformed, "m.off", 100, seed=3), expected)
 
 
+def with_columns(columns: str) -> str:
+    """The mesh with something behind the coordinates of every vertex."""
+    lines = MESH.splitlines()
+    return "\n".join([*lines[:2], *(f"{line} {columns}" for line in lines[2:8]), *lines[8:]])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        MESH.replace("OFF", "\ufeff# by hand\n\nOFF # a mesh", 1).replace("\n", "  # here\n\n"),
+        MESH.replace("\n", "\r\n"),
+        MESH.replace(" ", "\t").replace("OFF", "off"),
+        MESH.replace("3 0 1 2", "3 0 1 2 255 0 0").replace("3 3 4 5", "3 3 4 5 0.1 0.2 0.3 1"),
+        with_columns("255 0 0 255").replace("OFF", "COFF"),
+        with_columns("0 0 1").replace("OFF", "NOFF"),
+        with_columns("0.5 0.5").replace("OFF", "STOFF"),
+        MESH.replace("6 2 0", "6 2"),
+    ],
+    ids=["comments", "crlf", "tabs", "face-colours", "colours", "normals", "textures", "no-edges"],
+)
+def test_a_mesh_is_the_same_however_it_is_written(text):
+    expected = points.read(MESH.encode(), "m.off", 100, seed=3)
+    np.testing.assert_array_equal(points.read(text.encode(), "m.off", 100, seed=3), expected)
+
+
+def test_a_square_is_sampled_as_its_two_triangles():
+    square = b"OFF\n4 1 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n4 0 1 2 3\n"
+    halves = square.replace(b"4 1 0", b"4 2 0").replace(b"4 0 1 2 3", b"3 0 1 2\n3 2 3 0")
+    sampled = [points.read(data, "m.off", 4000, seed=0) for data in (square, halves)]
+    for one in sampled:
+        np.testing.assert_allclose(one.mean(0), [0.5, 0.5, 0], atol=0.02)
+
+
 def test_sampling_depends_on_the_seed_alone():
     first = points.read(MESH.encode(), "m.off", 64, seed=2**64 - 1)
     np.random.random(7)
@@ -108,7 +141,12 @@ def with_nan() -> np.ndarray:
         (b"\xff\xfe\x00", "a.txt", "not-a-cloud"),
         (b"\n\n", "a.txt", "not-a-cloud"),
         (b"solid", "a.off", "not-a-mesh"),
-        (b"OFF\n3 1 0\n0 0 0\n1 0 0\n", "a.off", "not-a-mesh"),
+        (b"OFF\n3 1 0\n0 0 0\n1 0 0\n", "a.off", "truncated-mesh"),
+        (MESH.replace("3 3 4 5\n", "").encode(), "a.off", "truncated-mesh"),
+        (MESH.replace("3 3 4 5\n", "3 3 4").encode(), "a.off", "truncated-mesh"),
+        (b"OFF BINARY\n\0\0", "a.off", "not-a-mesh"),
+        (MESH.replace("OFF", "4OFF").encode(), "a.off", "not-a-mesh"),
+        (b"OFF", "a.off", "not-a-mesh"),
         (MESH.replace("3 3 4 5", "3 3 4 9").encode(), "a.off", "not-a-mesh"),
         (MESH.replace("3 0 1\n0 3", "nan 0 1\n0 3").encode(), "a.off", "not-finite"),
         (b"OFF\n3 1 0\n0 0 0\n1 0 0\n2 0 0\n3 0 1 2\n", "a.off", "no-surface"),

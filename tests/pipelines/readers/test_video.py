@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import av
 import clips
@@ -223,6 +224,64 @@ def test_what_is_no_good_is_rejected_with_the_reason(name):
         read(make())
     assert error.value.reason == reason
     assert "\n" not in error.value.detail
+
+
+def turned(data: bytes, matrix: tuple[int, int, int, int]) -> bytes:
+    """An MP4 whose pictures are to be shown turned, as a phone's that is held upright."""
+    a, b, c, d = (number << 16 for number in matrix)
+    place = data.index(b"tkhd") + 44
+    return data[:place] + struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30) + data[place + 36 :]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "turns"), [((0, 1, -1, 0), -1), ((-1, 0, 0, -1), 2), ((0, -1, 1, 0), 1)]
+)
+def test_pictures_are_turned_as_they_are_shown(matrix, turns):
+    expected = np.rot90(pixels(WHOLE)[0], turns)  # A bright edge on the left.
+    shown = pixels(read(turned(CLIP, matrix)))[0]
+    assert shown.shape == expected.shape
+    np.testing.assert_allclose(shown, expected.astype(float), atol=12)
+
+
+def test_what_is_behind_the_boxes_of_an_mp4_doesnt_matter():
+    assert read(CLIP + b"http trailer that is no box").frames == WHOLE.frames
+    assert read(CLIP + b"\0" * 99).frames == WHOLE.frames
+
+
+@pytest.mark.parametrize("kind", ["mpeg, mpeg1, mp2", "mpegts"])
+def test_files_that_were_joined_are_rejected(kind, monkeypatch):
+    monkeypatch.setitem(clips.KINDS, "mpegts", ("mpegts", "mpeg2video", "mp2", 44_100))
+    once = clips.encoded(kind, clips.regular(1.0))
+    with pytest.raises(Rejected, match=r"several-videos: a.mp4: its time jumps back from \d.\d\d"):
+        read(once + once)
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixel_format", "size"),
+    [
+        ("libx264", "yuv420p10le", (96, 64)),
+        ("libx265", "yuv420p10le", (96, 64)),
+        ("libvpx-vp9", "yuv420p", (95, 63)),
+        ("ffv1", "yuv444p", (95, 63)),
+    ],
+)
+def test_depths_and_sizes_of_pictures(codec, pixel_format, size):
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as container:
+        stream = container.add_stream(codec, rate=FPS)
+        stream.width, stream.height = size
+        stream.pix_fmt = pixel_format
+        if codec == "libx265":
+            stream.options = {"x265-params": "log-level=none"}
+        for time in clips.regular(1.6):
+            picture = np.asarray(Image.fromarray(clips.picture(time)).resize(size))
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    clip = read(file.getvalue(), size=64)
+    assert pixels(clip).shape == (40, *size[::-1], 3)
+    assert flash_seconds(clip) == clips.FLASH
+    assert pixels(clip)[0, :, 30:].mean() == pytest.approx(20, abs=4)
 
 
 def test_floats_come_back():

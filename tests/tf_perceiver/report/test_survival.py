@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 
@@ -10,8 +11,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from pipelines.records import DatasetInfo, Shard, Split
+from pipelines.records import DatasetInfo, Feature, Shard, Split
 from tf_perceiver.report import build, survival
+from tf_perceiver.report.run import Run
 from tf_perceiver.tasks.survival import Survival
 
 EVENTS, CENSORED = np.zeros(40), np.zeros(40)
@@ -79,6 +81,14 @@ def test_the_page_tells_the_numbers_and_shows_the_curves(tmp_path):
     for name in ("survival_halves", "survival_patients", "attention"):
         picture = Image.open(io.BytesIO((tmp_path / f"{name}.png").read_bytes())).convert("L")
         assert picture.getextrema()[0] < 128 < picture.getextrema()[1], name
+
+
+def test_attention_to_patches_is_told_behind_that_to_groups(monkeypatch):
+    info = dataclasses.replace(INFO, features={"patches": Feature("float32", (None,))})
+    told = {}
+    monkeypatch.setattr(survival.style, "plain", lambda name: told.setdefault(name, name))
+    survival.groups(Run(None, None, {}, info, [], 5), np.array([0.5, 0.3, 0.1, 0.1]))
+    assert list(told) == ["a patch of a slide", "others", "kinases"]
 
 
 def test_equal_risks_leave_one_half_empty_and_nothing_breaks(tmp_path):
