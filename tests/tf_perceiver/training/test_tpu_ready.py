@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import pathlib
 import re
+from collections.abc import Iterable
 
 import orbit
 import pytest
@@ -27,11 +28,24 @@ EXPERIMENTS = sorted(
     if hasattr(importlib.import_module(f"configs.{path.stem}"), "VARIANTS")
 )
 
+# One of each kind of input, of decoder and of task; `make soak` has all.
+QUICK_PRESETS = {"io_imagenet_conv"}
+QUICK_EXPERIMENTS = {
+    "audioset", "avca", "flow", "kinetics", "modelnet40", "permuted_imagenet", "physionet2012",
+    "tcga_brca", "text_mlm",
+}  # fmt: skip
+
 # What has a size that is known when it runs, leaves the device, or isn't the device's own.
 FORBIDDEN = {
     "infeed", "outfeed", "send", "recv", "send-done", "recv-done", "custom-call",
     "get-dimension-size", "set-dimension-size", "dynamic-reshape",
 }  # fmt: skip
+
+
+def cases(names: Iterable[str], quick: set[str]) -> list:
+    """The names, those that aren't quick for `make soak` alone."""
+    marks = {name: () if name in quick else pytest.mark.soak for name in names}
+    return [pytest.param(name, marks=mark) for name, mark in marks.items()]
 
 
 def faults(hlo: str) -> set[str]:
@@ -59,7 +73,7 @@ def structured_however_small(monkeypatch):
     monkeypatch.setattr(structured, "pays_for_answers", lambda *_: True)
 
 
-@pytest.mark.parametrize("name", presets.PRESETS)
+@pytest.mark.parametrize("name", cases(presets.PRESETS, QUICK_PRESETS))
 def test_the_step_of_every_preset_compiles_for_a_tpu(name):
     model, batch = tiny_models.build(name)
     settings = base.classification(name, {}).optimizer
@@ -78,7 +92,7 @@ def test_the_step_of_every_preset_compiles_for_a_tpu(name):
     assert hlo.count("parameter(") > 3 * len(model.trainable_variables)
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", cases(EXPERIMENTS, QUICK_EXPERIMENTS))
 def test_the_step_of_every_task_compiles_for_a_tpu(name):
     config = importlib.import_module(f"configs.{name}").get_config("tiny")
     info = batches.described(10, config.task.name)
