@@ -30,12 +30,15 @@ MODEL = {
     "trunk": {
         "num_latents": 4,
         "latent_channels": 8,
-        "cross_attends": 2,
+        "cross_attends": 1,
         "self_attends_per_block": 1,
         "self_heads": 2,
     },
 }
-CASES = {"two devices": (2, 1), "two accumulated": (1, 2), "two devices, two accumulated": (2, 2)}
+BOTH = "two devices, two accumulated"
+CASES = {"two devices": (2, 1), "two accumulated": (1, 2), BOTH: (2, 2)}
+# All in float64; float32 rounds more, and no case otherwise than another.
+COMPARED = {"float64": CASES, "float32": {BOTH: CASES[BOTH]}}
 
 
 def update(dtype: str, replicas: int, accumulate: int) -> dict[str, np.ndarray]:
@@ -78,11 +81,11 @@ def main() -> None:
     (cpu,) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     errors: dict[str, dict[str, float]] = {}
-    for dtype in ("float64", "float32"):
+    for dtype, cases in COMPARED.items():
         tf.keras.backend.set_floatx(dtype)
         expected = update(dtype, 1, 1)
         errors[dtype] = {}
-        for case, (replicas, accumulate) in CASES.items():
+        for case, (replicas, accumulate) in cases.items():
             found = update(dtype, replicas, accumulate)
             errors[dtype][case] = max(
                 float(np.max(np.abs(found[name] - value)) / np.max(np.abs(value)))

@@ -141,7 +141,7 @@ class Trainer(orbit.StandardTrainer):
         Steps that weren't applied are left out; where none was, there are no means.
         """
         values = {}
-        if float(self.metrics[GRADIENT_NORM].count):
+        if self.metrics[GRADIENT_NORM].count.numpy():
             values = {name: float(metric.result()) for name, metric in self.metrics.items()}
         updates = tf.maximum(self.optimizer.iterations, 1)
         return values | {"learning_rate": float(self.optimizer.learning_rate(updates - 1))}
