@@ -15,7 +15,7 @@ COMPILE = @env -u PYTHONDONTWRITEBYTECODE TF_CPP_MIN_LOG_LEVEL=3 .venv/bin/pytho
   'import logging; logging.disable(); import $(IMPORTS)'
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test lint bench bench-peers modalities clean
+.PHONY: help .venv demo test soak lint bench bench-peers modalities clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ demo: .venv  ## the main job on real handwritten digits: raw files to a served m
 
 test: .venv  ## all tests, in two processes
 	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+soak: .venv  ## trainings that are killed, starved and poisoned, and must end as if nothing had been
+	.venv/bin/python -m pytest -m soak -v -rs
 
 lint: .venv  ## style and spelling
 	.venv/bin/ruff check .

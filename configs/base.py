@@ -53,6 +53,11 @@ def classification(name: str, model: dict[str, Any]) -> ConfigDict:
                 # Of the averages of the weights, which are then what is evaluated and exported;
                 # 0 is off.
                 "ema_decay": 0.0,
+                # Name of the evaluation's metric by which checkpoints/best is kept, with "-" before
+                # it if less is better ("accuracy", "-loss"); "" keeps none.
+                "best_metric": "",
+                # First and last step of the profiler's window; 0, 0 is off.
+                "profile": (0, 0),
                 # So many steps in a row without a finite loss and gradient send training back to
                 # a checkpoint, with other batches; after so many rollbacks it stops.
                 "guard": {"patience": 5, "rollbacks": 3},

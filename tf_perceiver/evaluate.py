@@ -19,6 +19,9 @@ from tf_perceiver.training import strategy as strategies
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder that tf_perceiver.train has written.")
 DATA = flags.DEFINE_string("data", None, "Records; by default those it was trained on.")
 SPLIT = flags.DEFINE_string("split", None, "Split; by default the config's data.eval_split.")
+BEST = flags.DEFINE_bool(
+    "best", False, "Whether to take checkpoints/best, see config.train.best_metric."
+)
 STRATEGY = flags.DEFINE_string(
     "strategy", "auto", f"How to use the devices: {', '.join(strategies.STRATEGIES)}."
 )
@@ -32,7 +35,7 @@ def main(argv: list[str]) -> None:
         raise ValueError("--workdir is missing; see --help")
     strategy = strategies.build(STRATEGY.value, TPU.value)
     with strategy.scope():
-        trained = checkpoint.load_for_inference(WORKDIR.value)
+        trained = checkpoint.load_for_inference(WORKDIR.value, best=BEST.value)
     info, directory = trained.open_records(DATA.value)
     split = SPLIT.value or trained.config.data.eval_split
     evaluator = loop.Evaluator(

@@ -32,6 +32,9 @@ from tf_perceiver.training import checkpoint
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder that tf_perceiver.train has written.")
 OUTPUT = flags.DEFINE_string("output", None, "Folder of versions; by default WORKDIR/saved_model.")
 DATA = flags.DEFINE_string("data", None, "Records; by default those it was trained on.")
+BEST = flags.DEFINE_bool(
+    "best", False, "Whether to take checkpoints/best, see config.train.best_metric."
+)
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Whether to replace a version that exists.")
 
 EXAMPLES = 8  # Examples of the evaluation split for warm-up and comparison.
@@ -43,7 +46,7 @@ def main(argv: list[str]) -> None:
     del argv
     if WORKDIR.value is None:
         raise ValueError("--workdir is missing; see --help")
-    trained = checkpoint.load_for_inference(WORKDIR.value)
+    trained = checkpoint.load_for_inference(WORKDIR.value, best=BEST.value)
     base = Path(OUTPUT.value or Path(WORKDIR.value) / "saved_model")
     version = base / str(trained.step)
     if version.exists() and not OVERWRITE.value:

@@ -11,11 +11,9 @@ from __future__ import annotations
 
 from tf_perceiver import command_line  # First: it quiets TensorFlow before it is imported.
 
-import contextlib
-import io
+import itertools
 import math
 import sys
-import time
 from pathlib import Path
 
 import orbit
@@ -27,13 +25,13 @@ from pipelines import input_pipeline
 from pipelines.records import DatasetInfo
 from tf_perceiver import tasks
 from tf_perceiver.report import build as report
-from tf_perceiver.training import distributed_input, loop, optimizer, preemption
+from tf_perceiver.training import distributed_input, follow, loop, optimizer, preemption
 from tf_perceiver.training import checkpoint as checkpointing
 from tf_perceiver.training import strategy as strategies
 from tf_perceiver.training import workdir as workdirs
 from tf_perceiver.training.averages import Averages
-from tf_perceiver.training.guard import Guard, Trouble
-from tf_perceiver.training.progress import Progress
+from tf_perceiver.training.guard import Guard
+from tf_perceiver.training.session import Session
 
 CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -49,7 +47,14 @@ STRATEGY = flags.DEFINE_string(
 )
 TPU = flags.DEFINE_string("tpu", None, "Name or address of the TPU; 'local' on a TPU VM.")
 MODE = flags.DEFINE_enum(
-    "mode", "train_and_eval", ["train", "train_and_eval"], "Whether to evaluate while training."
+    "mode",
+    "train_and_eval",
+    ["train", "train_and_eval", "eval", "continuous_eval"],
+    "What to do: train, with evaluations or without; evaluate the newest checkpoint; or, beside a "
+    "training, each new one until the training is done.",
+)
+EVAL_TIMEOUT = flags.DEFINE_float(
+    "eval_timeout", 3600.0, "Seconds without a new checkpoint after which continuous_eval ends."
 )
 INIT_FROM = flags.DEFINE_string("init_from", None, "Another workdir, whose weights to start from.")
 
@@ -72,6 +77,7 @@ def main(argv: list[str]) -> int | None:
         raise ValueError(f"config.data.batch_size={batch_size}: at least 1 is needed")
     total_steps = pace.steps or math.ceil(pace.epochs * records / batch_size)
     strategy = strategies.build(STRATEGY.value, TPU.value)
+    chief = strategies.is_chief(strategy)  # Alone writes, but for shared parts of a checkpoint.
     tf.keras.utils.set_random_seed(config.seed)
     task = tasks.build(config.task, info)
     with strategy.scope():
@@ -100,9 +106,19 @@ def main(argv: list[str]) -> int | None:
         *distributed_input.eval_dataset(strategy, info, DATA.value, data, data.eval_split),
     )
 
-    # ------------------------------------------------------------------------------- where from
     run = (workdir, config.to_dict(), DATA.value, info)
     workdirs.check_claim(*run)
+
+    # --------------------------------------------------------------------- evaluation by itself
+    if MODE.value in ("eval", "continuous_eval"):
+        timeout = EVAL_TIMEOUT.value if MODE.value == "continuous_eval" else 0.0
+        found = follow.new_checkpoints(workdir, timeout=timeout)
+        found = itertools.islice(found, 1) if MODE.value == "eval" else found
+        if not follow.evaluate(evaluator, workdir, data.eval_split, found, writes=chief):
+            raise ValueError(f"--mode={MODE.value}: {workdir} has no checkpoint")
+        return None
+
+    # ------------------------------------------------------------------------------- where from
     checkpoints = checkpointing.Checkpoints(
         workdir / "checkpoints",
         {
@@ -115,6 +131,7 @@ def main(argv: list[str]) -> int | None:
         config_digest=workdirs.digest(config.to_dict()),
         fingerprint=info.fingerprint,
         keep=pace.keep_checkpoints,
+        writes=chief,
     )
     start_step = checkpoints.restore()
     if start_step is None:
@@ -133,102 +150,44 @@ def main(argv: list[str]) -> int | None:
             data,
             seed=config.seed,
             start_step=step,
-            salt=int(guard.salt),
+            salt=int(guard.salt.numpy()),
             accumulate=pace.accumulate,
         )
 
     trainer.train_dataset = stream_from(start_step)
-    workdirs.claim(*run)  # Last: a mistake in config or data leaves no workdir behind.
+
+    # ------------------------------------------------------------------------------------- loop
+    session = Session(
+        workdir,
+        config,
+        trainer,
+        evaluator,
+        checkpoints,
+        stream_from,
+        records=records,
+        total_steps=total_steps,
+        evaluates=MODE.value == "train_and_eval",
+    )
+    if chief:
+        workdirs.claim(*run)  # Last: a mistake in config or data leaves no workdir behind.
     print(
         f"{config.name}: {model.count_params():,} parameters; {records:,} examples; steps "
         f"{start_step:,} to {total_steps:,} of {batch_size} examples on "
         f"{strategy.num_replicas_in_sync} replica(s)",
         flush=True,
     )
-
-    # ------------------------------------------------------------------------------------- loop
-    log = workdirs.MetricsLog(workdir / "metrics.jsonl", start_step)
-    progress = Progress(total_steps, start_step, batch_size)
-    signals = preemption.SignalFlag()
-    evaluates = MODE.value == "train_and_eval"
-    cadences = [pace.log_every, pace.checkpoint_every]
-    cadences += [pace.eval_every] if evaluates else []
-    mark = (time.perf_counter(), start_step)
-
-    def due(step: int, every: int) -> bool:
-        return step % every == 0 or step == total_steps
-
-    def roll_back(trouble: Trouble) -> bool:
-        nonlocal mark
-        restored = guard.roll_back(trouble, checkpoints) is not None
-        step, salt = int(global_step.numpy()), int(guard.salt)
-        trainer.train_dataset = stream_from(step)
-        # The row is of the first step that has the new salt: a run that is killed before its next
-        # checkpoint resumes from this one, drops the row, and comes here again.
-        log.rewind(step)
-        row = {"kind": "rollback", "step": step + 1, "salt": salt, "reason": str(trouble)}
-        log.write(row | {"time": time.time()})
-        print(f"back to step {step:,}, with salt {salt}", file=sys.stderr, flush=True)
-        if restored:
-            progress.update(step, {})
-            mark = (time.perf_counter(), step)
-        return restored
-
-    def after_steps(output: dict[str, float]) -> None:
-        nonlocal mark
-        step = int(global_step.numpy())
-        if trouble := guard.trouble():
-            print(trouble, file=sys.stderr, flush=True)
-            if trouble.good_step is not None and roll_back(trouble):
-                return
-            row = {"kind": "skipped", "step": trouble.step, "steps": trouble.skipped}
-            log.write(row | {"reason": str(trouble), "time": time.time()})
-        seconds = time.perf_counter() - mark[0]
-        row = {"kind": "train", "step": step, "epoch": round(step * batch_size / records, 4)}
-        row |= {name: float(value) for name, value in output.items()}
-        row["examples_per_second"] = round((step - mark[1]) * batch_size / seconds, 1)
-        log.write(row | {"time": time.time()})
-        progress.update(step, output)
-        with progress.pause("saving or evaluating"):
-            if due(step, pace.checkpoint_every) or signals.received:
-                checkpoints.save(step)
-            if signals.received:
-                raise preemption.Preempted(f"{signals.received.name}: saved step {step:,}")
-            if evaluates and due(step, pace.eval_every):
-                with averages.in_place():
-                    controller.evaluate()
-        mark = (time.perf_counter(), step)
-
-    def after_evaluation(output: dict[str, float]) -> None:
-        step = int(global_step.numpy())
-        row = {"kind": "eval", "split": data.eval_split, "step": step, **output}
-        log.write(row | {"time": time.time()})
-        progress.update(step, {f"eval_{name}": output[name] for name in task.shown})
-
-    controller = orbit.Controller(
-        global_step=global_step,
-        trainer=trainer,
-        evaluator=evaluator,
-        strategy=strategy,
-        steps_per_loop=lambda step: min(every - step % every for every in cadences),
-        train_actions=[after_steps],
-        eval_actions=[after_evaluation],
-        summary_dir=str(workdir / "train"),
-        eval_summary_dir=str(workdir / "eval"),
-    )
     try:
-        # Orbit prints every loop's output to stdout; progress goes to stderr.
-        with signals, progress, contextlib.redirect_stdout(io.StringIO()):
-            controller.train(total_steps, checkpoint_at_completion=False)
+        session.train()
     except preemption.Preempted as preempted:
         print(f"{preempted}; run the same command again to go on", file=sys.stderr)
         return preemption.EXIT_CODE
 
     # ----------------------------------------------------------------------------------- report
-    with averages.in_place():
+    if chief:
+        trained = checkpointing.load_for_inference(workdir)
         page = report.write_report(
             workdir / "report",
-            model=model,
+            model=trained.model,
             task=task,
             config=config,
             info=info,
@@ -243,8 +202,9 @@ def main(argv: list[str]) -> int | None:
             ),
             step=total_steps,
         )
-    workdirs.write_atomically(workdir / "DONE", f"{total_steps}\n")
-    print(f"done: {total_steps:,} steps; checkpoints, logs and report in {workdir}; see {page}")
+        workdirs.write_atomically(workdir / "DONE", f"{total_steps}\n")
+        print(f"done: {total_steps:,} steps; checkpoints, logs and report in {workdir}; see {page}")
+    strategies.any_worker(strategy, False)  # Else the chief would lose the others meanwhile.
     return None
 
 

@@ -41,21 +41,25 @@ def _write_dataset(
     labels: tuple[str, ...],
     splits: dict[str, Iterable[dict]],
     properties: dict | None = None,
+    shards: int = 1,
 ) -> None:
     import tensorflow as tf
 
     directory.mkdir()
-    shards = {}
+    written = {}
     for split, examples in splits.items():
-        file = directory / shard_name(name, split, 0, 1)
         records = [encode(example, features) for example in examples]
-        with tf.io.TFRecordWriter(str(file)) as writer:
-            for record in records:
-                writer.write(record)
-        content = file.read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
-        shards[split] = Split(split, (Shard(file.name, len(records), len(content), digest),))
-    info = DatasetInfo(name, features, labels, shards, properties=properties or {})
+        parts = []
+        for i in range(shards):
+            file = directory / shard_name(name, split, i, shards)
+            with tf.io.TFRecordWriter(str(file)) as writer:
+                for record in records[i::shards]:
+                    writer.write(record)
+            content = file.read_bytes()
+            digest = hashlib.sha256(content).hexdigest()
+            parts.append(Shard(file.name, len(records[i::shards]), len(content), digest))
+        written[split] = Split(split, tuple(parts))
+    info = DatasetInfo(name, features, labels, written, properties=properties or {})
     info.write(str(directory))
 
 
@@ -174,7 +178,7 @@ def exported_frames(trained_frames, fork_server, checkout, tmp_path_factory) -> 
 
 @pytest.fixture(scope="session")
 def trained_digits(fork_server, checkout, tmp_path_factory) -> Trained:
-    """`digits:tiny`, trained on 400 of scikit-learn's digits."""
+    """`digits:tiny`, trained on 400 of scikit-learn's digits, in two shards a split."""
     from PIL import Image
     from sklearn import datasets
 
@@ -194,7 +198,7 @@ def trained_digits(fork_server, checkout, tmp_path_factory) -> Trained:
             files[str(label)].write_bytes(example["image"])
     features = {"image": Feature("bytes"), "label": Feature("int64"), "key": Feature("bytes")}
     labels = tuple(str(digit) for digit in range(10))
-    _write_dataset(root / "data", "digits", features, labels, examples)
+    _write_dataset(root / "data", "digits", features, labels, examples, shards=2)
     _train(fork_server, checkout, "digits.py:tiny", root / "data", root / "workdir")
     return Trained(root / "workdir", root / "data", files)
 

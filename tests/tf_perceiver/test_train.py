@@ -221,3 +221,46 @@ def test_where_nothing_helps_it_stops_and_says_why(command, trained_digits, chec
     assert last.startswith("error: ")
     assert "training went back 1 times already" in last
     assert not (tmp_path / "w" / "DONE").exists()
+
+
+def test_evaluation_beside_and_after_a_training(command, trained_digits, tmp_path):
+    given = arguments(trained_digits, tmp_path / "w", "--config.train.ema_decay=0.9")
+    beside = command.start("tf_perceiver.train", *given, "--mode=continuous_eval")
+    command("tf_perceiver.train", *given, "--mode=train").check()
+    answers = [json.loads(line) for line in beside.wait(60).check().stdout.splitlines()]
+    assert answers[-1]["step"] == 20
+    assert without_clock(rows(tmp_path / "w", "eval")) == answers
+    assert list((tmp_path / "w" / "eval").glob("events.out.tfevents.*"))
+
+    alone = command("tf_perceiver.train", *given, "--mode=eval").check()
+    assert json.loads(alone.stdout) == answers[-1]
+    missing = command("tf_perceiver.train", *given[:2], "--workdir=/nowhere", "--mode=eval")
+    assert missing.returncode == 2
+    assert "--mode=eval: /nowhere has no checkpoint" in missing.stderr
+
+
+def test_an_evaluation_that_a_stop_left_out_is_made_up_for(command, trained_digits, tmp_path):
+    given = arguments(trained_digits, tmp_path / "w", "--config.train.steps=10")
+    command("tf_perceiver.train", *given, "--mode=train").check()
+    assert rows(tmp_path / "w", "eval") == []
+    command("tf_perceiver.train", *given).check()
+    (row,) = rows(tmp_path / "w", "eval")
+    (answer,) = without_clock([row])
+    assert answer["step"] == 10
+
+
+def test_the_best_checkpoint_is_evaluated_and_exported(command, trained_digits, tmp_path):
+    workdir = tmp_path / "w"
+    settings = ["--config.train.best_metric=loss"]  # The first has the highest.
+    command("tf_perceiver.train", *arguments(trained_digits, workdir, *settings)).check()
+    evaluations = {row["step"]: row["loss"] for row in rows(workdir, "eval")}
+    best = max(evaluations, key=evaluations.get)
+    result = command("tf_perceiver.evaluate", f"--workdir={workdir}", "--best").check()
+    answer = json.loads(result.stdout.splitlines()[-1])
+    assert answer["step"] == best
+    assert answer["loss"] == pytest.approx(evaluations[best], rel=1e-6)
+    command("tf_perceiver.export", f"--workdir={workdir}", "--best").check()
+    assert (workdir / "saved_model" / str(best) / "saved_model.pb").exists()
+    result = command("tf_perceiver.evaluate", f"--workdir={trained_digits.workdir}", "--best")
+    assert result.returncode == 2
+    assert "has no best checkpoint" in result.stderr

@@ -57,9 +57,9 @@ class Averages:
         """
         if not self.variables:
             return
-        count = tf.cast(updates, tf.float64)
-        decay = tf.minimum(tf.constant(self.decay, tf.float64), (1 + count) / (10 + count))
-        rate = tf.where(applied, 1 - decay, tf.zeros_like(decay))
+        # 1 - decay_t, without the digits that a subtraction would lose in float32.
+        rate = tf.maximum(1 - self.decay, 9 / (10 + tf.cast(updates, tf.float32)))
+        rate = tf.where(applied, rate, tf.zeros_like(rate))
 
         def move(average: tf.Variable, weight: tf.Variable, rate: tf.Tensor) -> tf.Operation:
             return average.assign_sub(tf.cast(rate, average.dtype) * (average - weight))

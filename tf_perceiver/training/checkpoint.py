@@ -7,10 +7,14 @@ doesn't match it, isn't a checkpoint.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
 import os
+import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,8 @@ from tf_perceiver import tasks
 from tf_perceiver.training import workdir as workdirs
 
 MANIFEST_PREFIX = "ckpt-"
+BEST = "best"  # The folder, beside the checkpoints, of the one with the best evaluation.
+SPACE = "what is saved is whole: make space and run the same command again"
 DECODERS = ("dec.", "head.", "post.")  # How the names of what follows the latents begin.
 
 
@@ -97,6 +103,10 @@ class Checkpoints:
       objects: what is saved: weights (see `weights_of`), averages, optimizer, guard, global_step.
       config_digest, fingerprint: written into every checkpoint.
       keep: how many of the newest stay.
+      writes: whether this process writes; of many workers one does, and all must call `save`.
+
+    Attributes:
+      newest: the step that was saved or restored last, or None.
     """
 
     def __init__(
@@ -107,17 +117,34 @@ class Checkpoints:
         config_digest: str = "",
         fingerprint: str = "",
         keep: int = 3,
+        writes: bool = True,
     ) -> None:
-        self.directory, self.keep = directory, keep
+        self.directory, self.keep, self.writes = directory, keep, writes
+        self.newest: int | None = None
         self.config_digest, self.fingerprint = config_digest, fingerprint
         self.checkpoint = tf.train.Checkpoint(**objects)
 
-    def save(self, step: int) -> Path:
+    def save(self, step: int) -> None:
         """Saves the state after `step` steps; deletes the oldest beyond `keep`."""
+        self.newest = step
+        if not self.writes:
+            # Reading what is averaged over the replicas takes all of their workers.
+            with tempfile.TemporaryDirectory() as unused:
+                self.checkpoint.write(f"{unused}/{MANIFEST_PREFIX}")
+            return
         self.directory.mkdir(parents=True, exist_ok=True)
         path = self.directory / f"{MANIFEST_PREFIX}{step:09d}.json"
         prefix = str(path.with_suffix(""))
-        self.checkpoint.write(prefix)
+        try:
+            self.checkpoint.write(prefix)
+        except tf.errors.OpError as error:
+            # What there is of it would only take up the space that may be lacking.
+            for file in self.directory.glob(f"{path.stem}*"):
+                file.unlink(missing_ok=True)
+            reason = error.message.strip().splitlines()[0]
+            raise OSError(
+                f"step {step:,} can't be saved in {self.directory} ({reason}); {SPACE}"
+            ) from error
         files = {}
         for file in sorted(self.directory.glob(f"{path.stem}.*")):
             if file.suffix in (".json", ".tmp"):
@@ -133,13 +160,18 @@ class Checkpoints:
         workdirs.write_atomically(path, json.dumps(manifest, indent=1))
         for old in manifests(self.directory)[self.keep :]:
             old.delete()
-        return path
 
-    def delete_after(self, step: int) -> None:
-        """Deletes what was saved after the step, by an attempt that is given up."""
-        for manifest in manifests(self.directory):
-            if manifest.step > step:
+    def delete(self, which: Callable[[int], bool]) -> None:
+        """Deletes the checkpoints of steps for which `which` is true."""
+        for manifest in manifests(self.directory) if self.writes else ():
+            if which(manifest.step):
                 manifest.delete()
+
+    def aside(self, name: str) -> Checkpoints:
+        """Checkpoints of the same state in a folder beside these, all of which are kept."""
+        other = copy.copy(self)
+        other.directory, other.keep = self.directory / name, sys.maxsize
+        return other
 
     def restore(self, up_to: int | None = None) -> int | None:
         """Restores the newest valid checkpoint; returns its step, or None where there is none.
@@ -163,6 +195,7 @@ class Checkpoints:
                 f"{manifest.path} doesn't hold this run's state ({str(error).splitlines()[0]}); "
                 "another version of this package wrote it: go on with that one"
             ) from error
+        self.newest = manifest.step
         return manifest.step
 
 
@@ -172,6 +205,8 @@ def manifests(directory: Path) -> list[Manifest]:
     for path in directory.glob(f"{MANIFEST_PREFIX}*.json"):
         try:
             found.append(Manifest.read(path))
+        except FileNotFoundError:  # Another process has just deleted it.
+            continue
         except ValueError as error:
             logging.warning("%s", error)
     return sorted(found, key=lambda manifest: manifest.step, reverse=True)
@@ -235,12 +270,16 @@ class Restored:
         return info, directory
 
 
-def load_for_inference(workdir: str | Path) -> Restored:
+def load_for_inference(workdir: str | Path, *, best: bool = False) -> Restored:
     """The model of a workdir with the weights of its newest valid checkpoint.
 
     Where training averaged them, the averages are what it gets.
 
     To be called under the strategy's scope where there is one.
+
+    Args:
+      workdir: of the training.
+      best: takes the checkpoint with the best evaluation instead of the newest.
 
     Raises:
       ValueError: the folder isn't a workdir, or has no checkpoint yet.
@@ -253,11 +292,13 @@ def load_for_inference(workdir: str | Path) -> Restored:
     config = ConfigDict(run["config"])
     task = tasks.build(config.task, info)
     model = task.build_model(config.model)
-    manifest = newest_valid(workdir / "checkpoints")
+    manifest = newest_valid(workdir / "checkpoints" / (BEST if best else ""))
+    if manifest is None and best:
+        raise ValueError(f"{workdir} has no best checkpoint; train with config.train.best_metric")
     if manifest is None:
         raise ValueError(f"{workdir} has no checkpoint yet; train first")
     try:
-        _read_weights(model, manifest)
+        read_weights(model, manifest)
     except (AssertionError, ValueError) as error:
         raise ValueError(
             f"{manifest.path} doesn't hold the weights of this model "
@@ -274,7 +315,8 @@ def weights_of(model: tf.keras.Model) -> dict[str, tf.Variable]:
     return model.named_weights()
 
 
-def _read_weights(model: tf.keras.Model, manifest: Manifest) -> None:
+def read_weights(model: tf.keras.Model, manifest: Manifest) -> None:
+    """Assigns a checkpoint's weights to the model, or their averages where it has them."""
     _read(weights_of(model), manifest)
 
 

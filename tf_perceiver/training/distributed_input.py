@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from pipelines import input_pipeline
 from pipelines.records import DatasetInfo
+from tf_perceiver.training import strategy as strategies
 
 
 def _per_replica(batch_size: int, replicas: int, field: str) -> int:
@@ -99,10 +100,6 @@ def eval_dataset(
 
 def _hosts(strategy: tf.distribute.Strategy) -> int:
     """Number of input pipelines: one a worker."""
-    resolver = strategy.cluster_resolver
-    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        cluster = resolver.cluster_spec().as_dict()
-        return len(cluster.get("worker", [])) + len(cluster.get("chief", [])) or 1
     if isinstance(strategy, tf.distribute.TPUStrategy):
         return strategy.extended.num_hosts
-    return 1
+    return strategies.workers(strategy)

@@ -117,13 +117,16 @@ class Guard:
 
     def trouble(self) -> Trouble | None:
         """What happened since the loop began; None if every step was applied."""
-        if not (skipped := int(self._skipped)):
+        if not (skipped := int(self._skipped.numpy())):
             return None
         flags = self._offending.numpy()
         offending = tuple(name for name, flag in zip(self.names, flags, strict=True) if flag)
-        reached = int(self._reached)
+        reached = int(self._reached.numpy())
         return Trouble(
-            int(self._step), skipped, offending, reached - self.patience if reached else None
+            int(self._step.numpy()),
+            skipped,
+            offending,
+            reached - self.patience if reached else None,
         )
 
     def roll_back(self, trouble: Trouble, checkpoints: Checkpoints) -> int | None:
@@ -139,7 +142,7 @@ class Guard:
         Raises:
           Diverged: it went back often enough.
         """
-        salt, skipped = int(self.salt) + 1, int(self.skipped)
+        salt, skipped = int(self.salt.numpy()) + 1, int(self.skipped.numpy())
         if salt > self.rollbacks:
             raise Diverged(
                 f"{trouble}; training went back {self.rollbacks} times already "
@@ -149,7 +152,7 @@ class Guard:
         step = checkpoints.restore(up_to=newest)
         if step is not None:
             self._restored = step
-            checkpoints.delete_after(step)
+            checkpoints.delete(lambda other: other > step)
         self.salt.assign(salt)
         self.skipped.assign(skipped)
         self.streak.assign(0)

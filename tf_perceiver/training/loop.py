@@ -23,10 +23,9 @@ _WEIGHT = "weight"
 class Trainer(orbit.StandardTrainer):
     """Trains a task's model.
 
-    To be made under the strategy's scope, as its model, optimizer and global_step were.
-
     Args:
-      strategy: that scope's.
+      strategy: under which model, optimizer and global_step were created; it isn't to be made under
+        its scope itself.
       model, task, optimizer: see `tasks`, `optimizer`.
       global_step: int64 variable; advances by one a step.
       batch_size: global; losses are summed over it and divided by it.
@@ -153,7 +152,7 @@ class Trainer(orbit.StandardTrainer):
         last is the share of the loop's time in which its steps waited for their batches.
         """
         values = {}
-        if float(tf.convert_to_tensor(self.metrics[GRADIENT_NORM].count)):
+        if self.metrics[GRADIENT_NORM].count.numpy():
             values = {name: float(metric.result()) for name, metric in self.metrics.items()}
         updates = tf.maximum(self.optimizer.iterations, 1)
         values["learning_rate"] = float(self.optimizer.learning_rate(updates - 1))

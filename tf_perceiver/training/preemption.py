@@ -13,6 +13,10 @@ class Preempted(Exception):
     """Raised by the training loop after it has saved because of a signal."""
 
 
+class WorkerLost(Preempted):
+    """Raised by the training loop when another worker is gone; what wasn't saved is lost."""
+
+
 class SignalFlag:
     """Remembers that a signal came. A second one ends the process at once, unsaved."""
 

@@ -101,3 +101,21 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
         and resolver.task_id == 0
         and "chief" not in resolver.cluster_spec().as_dict()
     )
+
+
+def workers(strategy: tf.distribute.Strategy) -> int:
+    """Number of processes that train together."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return 1
+    cluster = strategy.cluster_resolver.cluster_spec().as_dict()
+    return len(cluster.get("worker", [])) + len(cluster.get("chief", [])) or 1
+
+
+def any_worker(strategy: tf.distribute.Strategy, flag: bool) -> bool:
+    """Whether the flag is true in any process; to be called by all of them."""
+    if workers(strategy) == 1:
+        return flag
+    flags = strategy.experimental_distribute_values_from_function(
+        lambda context: tf.constant(int(flag))
+    )
+    return bool(strategy.reduce(tf.distribute.ReduceOp.SUM, flags, axis=None))

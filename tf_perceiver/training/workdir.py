@@ -130,16 +130,18 @@ class MetricsLog:
     """``metrics.jsonl``: one JSON object a line, flushed at once.
 
     Args:
-      path: of the file.
+      path: of the file; None writes nothing.
       start_step: rows of later steps are dropped: the run is about to write them again.
     """
 
-    def __init__(self, path: Path, start_step: int) -> None:
+    def __init__(self, path: Path | None, start_step: int) -> None:
         self._path, self._file = path, None
         self.rewind(start_step)
 
     def rewind(self, step: int) -> None:
         """Drops the rows of later steps."""
+        if self._path is None:
+            return
         rows = [row for row in read_metrics(self._path) if row["step"] <= step]
         if self._file is not None:
             self._file.close()
@@ -148,8 +150,9 @@ class MetricsLog:
 
     def write(self, row: dict[str, Any]) -> None:
         """Appends a row."""
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
+        if self._file is not None:
+            self._file.write(json.dumps(row) + "\n")
+            self._file.flush()
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:

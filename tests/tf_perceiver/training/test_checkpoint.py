@@ -166,7 +166,7 @@ def test_an_older_one_can_be_asked_for(tmp_path):
     assert checkpoints.restore(up_to=29) == 20
     assert float(model.weight[0]) == 20.0
     assert checkpoints.restore(up_to=9) is None
-    checkpoints.delete_after(10)
+    checkpoints.delete(lambda step: step > 10)
     assert [manifest.step for manifest in manifests(tmp_path)] == [10]
     assert not list(tmp_path.glob("ckpt-000000020*"))
 

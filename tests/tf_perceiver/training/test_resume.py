@@ -1,0 +1,202 @@
+"""A training that is interrupted ends as one that is not, to the bit.
+
+With augmentation, MixUp, accumulation and averages on; on one device, on two logical devices of one
+process, and in two processes.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import random
+import signal
+import socket
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+STEPS = 60
+# How the ranks of a run are started: a strategy and the number of processes.
+KINDS = {"one device": ("cpu", 1), "two devices": ("mirrored", 1), "two workers": (None, 2)}
+SETTINGS = (
+    f"--config.train.steps={STEPS}",
+    "--config.train.log_every=3",
+    "--config.train.checkpoint_every=6",
+    "--config.train.eval_every=15",
+    "--config.train.accumulate=2",
+    "--config.train.ema_decay=0.9",
+    "--config.data.mixing.mixup_alpha=0.4",
+    "--config.data.batch_size=16",
+    "--config.data.eval_batch_size=50",
+)
+TWO_DEVICES = """
+import tensorflow as tf
+from tf_perceiver import command_line, train
+
+(cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+command_line.run(train.main)
+"""
+
+
+def ports(count):
+    """Free ports of this machine."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("localhost", 0))
+    found = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return found
+
+
+class Runs:
+    """Starts one training again and again."""
+
+    def __init__(self, start, checkout, data, folder, kind):
+        self._start, self.folder, self.workdir = start, folder, folder / "w"
+        strategy, self.processes = KINDS[kind]
+        (folder / "training.py").write_text(TWO_DEVICES)
+        self.module = "training" if kind == "two devices" else "tf_perceiver.train"
+        self.arguments = [
+            f"--config={checkout}/configs/digits.py:tiny",
+            f"--data={data}",
+            f"--workdir={self.workdir}",
+            *([f"--strategy={strategy}"] if strategy else []),
+            *SETTINGS,
+        ]
+
+    def start(self):
+        """Starts its processes."""
+        if self.processes == 1:
+            return [self._start(self.module, *self.arguments, cwd=self.folder)]
+        cluster = {"worker": [f"localhost:{port}" for port in ports(self.processes)]}
+        started = []
+        for index in range(self.processes):
+            task = {"cluster": cluster, "task": {"type": "worker", "index": index}}
+            started.append(
+                self._start(
+                    self.module,
+                    *self.arguments,
+                    cwd=self.folder,
+                    env={"TF_CONFIG": json.dumps(task)},
+                )
+            )
+        return started
+
+    def finish(self):
+        """Runs to the end."""
+        return [running.wait(240).check() for running in self.start()]
+
+    def interrupt(self, kill, after):
+        """Sends the last process a signal once so many more checkpoints are there."""
+        before = seen = self.checkpoints()
+        running = self.start()
+        until = time.monotonic() + 180
+        while len(seen - before) < after:
+            seen = seen | self.checkpoints()
+            assert running[-1].poll() is None, running[-1].wait(1).stderr
+            assert time.monotonic() < until, "no checkpoint"
+            time.sleep(0.002)
+        running[-1].send_signal(kill)
+        return [each.wait(60) for each in running]
+
+    def checkpoints(self):
+        """Names of the whole ones."""
+        return {path.name for path in self.workdir.glob("checkpoints/ckpt-*.json")}
+
+
+def end_of(workdir, step=STEPS):
+    """Everything that a training leaves: the last checkpoint's values, and rows but for times."""
+    prefix = str(workdir / "checkpoints" / f"ckpt-{step:09d}")
+    values = {
+        name: tf.train.load_variable(prefix, name)
+        for name, _ in tf.train.list_variables(prefix)
+        if name != "_CHECKPOINTABLE_OBJECT_GRAPH"
+    }
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    clocks = ("time", "examples_per_second", "input_wait")
+    rows = [{k: v for k, v in json.loads(line).items() if k not in clocks} for line in lines]
+    return values, rows
+
+
+def assert_same_end(found, expected):
+    (values, rows), (expected_values, expected_rows) = end_of(found), end_of(expected)
+    assert rows == expected_rows
+    assert values.keys() == expected_values.keys()
+    assert sum("averages/" in name for name in values) > 10
+    assert sum("OPTIMIZER_SLOT/optimizer/v" in name for name in values) > 10
+    for name, value in values.items():
+        np.testing.assert_array_equal(value, expected_values[name], err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(fork_server, checkout, trained_digits, tmp_path_factory):
+    """Makes the workdir of an uninterrupted run of a kind, once."""
+
+    @functools.cache
+    def workdir_of(kind):
+        folder = tmp_path_factory.mktemp("uninterrupted")
+        runs = Runs(fork_server.start, checkout, trained_digits.data, folder, kind)
+        runs.finish()
+        return runs.workdir
+
+    return workdir_of
+
+
+INTERRUPTIONS = {
+    "killed": [(signal.SIGKILL, 3)],
+    "terminated": [(signal.SIGTERM, 2)],
+    "killed and terminated": [(signal.SIGKILL, 1), (signal.SIGTERM, 4)],
+}
+
+
+QUICK = ("one device", "killed and terminated")
+CASES = [
+    pytest.param(kind, how, marks=() if (kind, how) == QUICK else pytest.mark.soak)
+    for kind in KINDS
+    for how in INTERRUPTIONS
+]
+
+
+@pytest.mark.parametrize(("kind", "how"), CASES)
+def test_it_ends_as_if_nothing_had_happened(
+    command, checkout, trained_digits, tmp_path, uninterrupted, kind, how
+):
+    runs = Runs(command.start, checkout, trained_digits.data, tmp_path, kind)
+    for kill, after in INTERRUPTIONS[how]:
+        for ended in runs.interrupt(kill, after):
+            assert ended.returncode in (0, 75, -kill), ended.stderr
+    runs.finish()
+    assert_same_end(runs.workdir, uninterrupted(kind))
+
+
+@pytest.mark.soak
+def test_twenty_kills_at_random_moments_lose_and_repeat_nothing(
+    command, checkout, trained_digits, tmp_path, uninterrupted
+):
+    draw = random.Random(0)
+    runs = Runs(command.start, checkout, trained_digits.data, tmp_path, "one device")
+    for _ in range(20):
+        (running,) = runs.start()
+        time.sleep(draw.uniform(2, 12))
+        running.send_signal(signal.SIGKILL)
+        running.wait(20)
+    runs.finish()
+    assert_same_end(runs.workdir, uninterrupted("one device"))
+
+
+@pytest.mark.soak
+def test_a_killed_worker_stops_the_others_within_half_a_minute(
+    command, checkout, trained_digits, tmp_path, uninterrupted
+):
+    runs = Runs(command.start, checkout, trained_digits.data, tmp_path, "two workers")
+    survivor, killed = runs.interrupt(signal.SIGKILL, 2)
+    assert killed.returncode == -signal.SIGKILL
+    assert survivor.returncode == 75, survivor.stderr
+    assert survivor.seconds - killed.seconds < 30
+    assert "lost another worker" in survivor.stderr.strip().splitlines()[-1]
+    runs.finish()
+    assert_same_end(runs.workdir, uninterrupted("two workers"))
