@@ -44,7 +44,9 @@ COMPARED = {"float64": CASES, "float32": {BOTH: CASES[BOTH]}}
 def update(dtype: str, replicas: int, accumulate: int) -> dict[str, np.ndarray]:
     """What two steps of LAMB add to every weight and to its average."""
     devices = [f"CPU:{i}" for i in range(replicas)]
-    strategy = tf.distribute.MirroredStrategy(devices)
+    # Collective operations would be refused after those of another dtype in the same process.
+    reduction = tf.distribute.ReductionToOneDevice()
+    strategy = tf.distribute.MirroredStrategy(devices, cross_device_ops=reduction)
     rng = np.random.default_rng(0)
     examples = {
         "image": rng.normal(size=(STEPS * BATCH, 4, 4, 1)).astype(dtype),
@@ -70,7 +72,9 @@ def update(dtype: str, replicas: int, accumulate: int) -> dict[str, np.ndarray]:
         accumulate=accumulate,
         averages=averages,
     )
-    stream = tf.data.Dataset.from_tensor_slices(examples).batch(BATCH // replicas)
+    stream = tf.data.Dataset.from_tensor_slices(examples).batch(
+        BATCH // replicas, drop_remainder=True
+    )
     trainer.train_dataset = strategy.distribute_datasets_from_function(lambda _: stream)
     state = model.named_weights() | {f"ema.{n}": v for n, v in averages.variables.items()}
     before = {name: variable.numpy() for name, variable in state.items()}
