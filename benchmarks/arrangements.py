@@ -168,7 +168,8 @@ def texts(folder: Path) -> None:
     """Gathers the licences and READMEs of this environment's packages; our own README is unseen."""
     packages = _packages()
     for file in _documents(packages):
-        name = "-".join(file.relative_to(packages).parts)
+        # Behind a version such as 1.0 a name without an extension would seem to have one.
+        name = "-".join(file.relative_to(packages).parts) + ("" if file.suffix else ".txt")
         shutil.copy(file, folder / "raw" / name)
     shutil.copy(Path(__file__).parent.parent / "README.md", folder / "unseen")
 

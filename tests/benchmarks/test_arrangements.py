@@ -132,6 +132,19 @@ def test_every_slide_but_each_tenth_has_patches(folder):
     assert (folder / "unseen/1.csv").exists()
 
 
+def test_licences_without_an_extension_are_texts(folder, monkeypatch):
+    packages = folder / "packages"
+    for name in ("a-1.0.dist-info/LICENSE", "b/README.md"):
+        (packages / name).parent.mkdir(parents=True)
+        (packages / name).write_text("As is.")
+    monkeypatch.setattr(arrangements, "_packages", lambda: packages)
+    arrangements.texts(folder)
+    listing = DATASETS["text_files"].list_items(str(folder / "raw"), ReadOptions())
+    assert {item.path for item in listing.items} == {"a-1.0.dist-info-LICENSE.txt", "b-README.md"}
+    assert listing.notes == []
+    assert (folder / "unseen/README.md").exists()
+
+
 def test_sentences_follow_from_those_they_are_among(folder, monkeypatch):
     packages = folder / "packages"
     packages.mkdir()
