@@ -68,7 +68,8 @@ def update(dtype: str, replicas: int, accumulate: int) -> dict[str, np.ndarray]:
             accumulate=accumulate,
             averages=averages,
         )
-    stream = tf.data.Dataset.from_tensor_slices(examples).batch(BATCH // replicas)
+    stream = tf.data.Dataset.from_tensor_slices(examples)
+    stream = stream.batch(BATCH // replicas, drop_remainder=True)
     trainer.train_dataset = strategy.distribute_datasets_from_function(lambda _: stream)
     state = model.named_weights() | {f"ema.{n}": v for n, v in averages.variables.items()}
     before = {name: variable.numpy() for name, variable in state.items()}
