@@ -153,15 +153,9 @@ INTERRUPTIONS = {
 }
 
 
-QUICK = ("one device", "killed and terminated")
-CASES = [
-    pytest.param(kind, how, marks=() if (kind, how) == QUICK else pytest.mark.soak)
-    for kind in KINDS
-    for how in INTERRUPTIONS
-]
-
-
-@pytest.mark.parametrize(("kind", "how"), CASES)
+@pytest.mark.soak
+@pytest.mark.parametrize("how", INTERRUPTIONS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_it_ends_as_if_nothing_had_happened(
     command, checkout, trained_digits, tmp_path, uninterrupted, kind, how
 ):
