@@ -1,5 +1,11 @@
 """TCGA-BRCA: survival of 956 patients with breast cancer from their molecular profiles, 5 folds.
 
+`small`: python -m tf_perceiver.train --config=configs/tcga_brca.py:small --data=DIR --workdir=DIR
+  data      the folds that come with the table: --test_fold=1 to 5 of beam_preprocess
+  hardware  2 cores of an AMD EPYC (AVX-512), no GPU, other work beside it
+  time      a minute a fold
+  c-index   0.621, 0.556, 0.533, 0.677, 0.527: 0.583 on average, deviation 0.065, one seed each
+
 `small_bags` reads the features of the patients' whole slides as well:
   data      --dataset=tcga_brca --test_fold=1 --bags=FOLDER --patch_width=1024
   For features of another width --config.data.omics_patches.patches.patch_width=N.
