@@ -13,7 +13,7 @@ import tensorflow as tf
 
 # The paper's epsilon. Keras' default is 1e-3.
 LAYER_NORM_EPSILON = 1e-5
-_GELU, CUBIC = math.sqrt(2 / math.pi), 0.044715  # Of GELU's tanh form.
+_GELU, _CUBIC = math.sqrt(2 / math.pi), 0.044715  # Of GELU's tanh form.
 
 
 def variance_scaling() -> tf.keras.initializers.Initializer:
@@ -61,8 +61,8 @@ def gelu_and_slope(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     dtype = x.dtype
     x = tf.cast(x, statistics_dtype(dtype))
     square = tf.square(x)
-    gate = 0.5 + 0.5 * tf.tanh(x * (_GELU + _GELU * CUBIC * square))
-    slope = gate * (1 + x * (1 - gate) * (2 * _GELU + 6 * _GELU * CUBIC * square))
+    gate = 0.5 + 0.5 * tf.tanh(x * (_GELU + _GELU * _CUBIC * square))
+    slope = gate * (1 + x * (1 - gate) * (2 * _GELU + 6 * _GELU * _CUBIC * square))
     return tf.cast(x * gate, dtype), tf.cast(slope, dtype)
 
 
