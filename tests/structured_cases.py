@@ -24,7 +24,7 @@ def segments(draw, kinds=KINDS):
     return {
         "kind": kind,
         "dims": tuple(draw(st.integers(1, 7)) for _ in range(axes)),
-        "content": draw(st.sampled_from([0, 1, 3, 50] if kind == "grid" else [1, 3])),
+        "content": draw(st.sampled_from([0, 1, 3, 50, 130] if kind == "grid" else [1, 3, 130])),
         "token": draw(st.booleans()),
     }
 

@@ -11,6 +11,7 @@ Whatever belongs to the inputs is [B, M, C] here, or [1, M, C] where the example
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -20,12 +21,12 @@ import tensorflow as tf
 # fall out of a CPU's caches, smaller ones are dominated by the cost of starting operations. Where
 # queries are many, a block has `BLOCK_INPUTS` all the same, up to `MOST_LOGITS`: products of few
 # rows are slow.
-BLOCK_LOGITS = 2**20
+BLOCK_LOGITS = 2**21
 BLOCK_INPUTS = 2**11
 MOST_LOGITS = 2**23
-# Rows of a grid in a block, and so of its tiles: with more of them the products get thicker, with
-# fewer the queries are copied more often.
-TILE_ROWS = 16
+# What starting a block's operations takes, as so many multiplications for each of its logits, times
+# its inputs.
+STARTING = 25_000
 
 State = tuple[tf.Tensor, ...]
 Body = Callable[[tf.Tensor, int, State], tuple[State, State]]
@@ -85,10 +86,15 @@ class Blocks:
         return tf.ensure_shape(flat, [x.shape[0], *flat.shape[1:]])
 
     def one_hot(self, rows: int, dtype: tf.DType) -> tf.Tensor:
-        """[rows * columns, rows + columns]: in which row and column of its tile an input lies."""
+        """[rows * columns, columns + rows]: in which column and row of its tile an input lies."""
         row = tf.repeat(tf.eye(rows, dtype=dtype), self.columns, 0)
         column = tf.tile(tf.eye(self.columns, dtype=dtype), [rows, 1])
-        return tf.concat([row, column], 1)
+        return tf.concat([column, row], 1)
+
+    @property
+    def count(self) -> int:
+        """Number of blocks."""
+        return 1 if self.outer is None else -(-self.outer // self.rows)
 
     def walk(
         self, body: Body, state: State, outputs: Sequence[tf.TensorSpec]
@@ -159,13 +165,21 @@ def choose(
             return Blocks(None, 1, None, 1)
         return Blocks(inputs, 1, _near_divisor(inputs, wanted), 1)
     outer, inner = grid
-    rows = _near_divisor(outer, min(TILE_ROWS, max(1, wanted // inner)))
-    # Channels of a product, times what a tile's copies of queries and sums cost an input.
-    columns = min(
-        (c for c in range(1, inner + 1) if inner % c == 0),
-        key=lambda c: (rows + c + 8 + width) * (1 + (16 + width) / (rows * c)),
-    )
-    return Blocks(outer, inner, rows, columns)
+    most = min(outer, max(1, wanted // inner))
+
+    def cost(tile: tuple[int, int]) -> float:
+        """Multiplications for a logit: channels, times what a tile's copies of queries cost."""
+        rows, columns = tile
+        channels = rows + columns + 8 + width
+        return channels * (1 + (16 + width) / (rows * columns)) + STARTING / (rows * inner)
+
+    rows = {*_divisors(outer, most), _near_divisor(outer, most)}
+    tiles = itertools.product(sorted(rows), _divisors(inner, inner))
+    return Blocks(outer, inner, *min(tiles, key=cost))
+
+
+def _divisors(number: int, most: int) -> list[int]:
+    return [divisor for divisor in range(1, most + 1) if number % divisor == 0]
 
 
 def _near_divisor(number: int, wanted: int) -> int:

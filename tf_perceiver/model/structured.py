@@ -7,8 +7,9 @@ weighted sum: ``sum_m a_m (W_v (gamma x^_m + beta) + b_v) = W_v (gamma (A x^) + 
 key or value of the M inputs is ever made, and x^ is the same for every cross-attend of a pass.
 The key bias has a gradient of exactly zero.
 
-x^ isn't made either: factors.py takes it apart, blocks.py walks through it, blocked.py attends.
-For a decoder of very many queries the same holds with the sides exchanged.
+x^ isn't made either: factors.py takes it apart, blocks.py walks through it, blocked_select.py
+attends. For a decoder of very many queries the same holds with the sides exchanged:
+blocked_answer.py.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tf_perceiver.model import blocked, blocks, factors
+from tf_perceiver.model import blocked_answer, blocked_select, blocks, factors
 from tf_perceiver.model.attention import CrossAttention, split_heads
 from tf_perceiver.model.byte_array import ByteArray, Segment
 from tf_perceiver.model.linear import depending_on, statistics_dtype
@@ -28,6 +29,8 @@ from tf_perceiver.model.operands import Operands
 ATTENTIONS = ("plain", "structured")
 # Products of fewer multiplications than this are not worth the operations around them.
 SMALL = 2**24
+# Channels for the rows and columns of a grid, about.
+GRID_CHANNELS = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +113,7 @@ def pays_for_answers(layer: CrossAttention, queries: Segment, latents: int) -> b
 
 def _thickness(segment: Segment) -> int:
     """Channels that a product with the segment's inputs has for each of them."""
-    return factors.width(segment) + 3 + 2 * blocks.TILE_ROWS * factors.separates(segment)
+    return factors.width(segment) + 3 + GRID_CHANNELS * factors.separates(segment)
 
 
 def cross_attend(
@@ -158,8 +161,8 @@ def _means(
     for segment in inputs.segments:
         grid = segment.rows_and_columns
         walk = blocks.choose(grid, segment.inputs, lanes, segment.width, block_size)
-        operands = Operands(segment, walk, dtype)
-        channels, log_sum = blocked.select(operands, segment.project(q))
+        operands = Operands(segment, walk, dtype, at_once=True)
+        channels, log_sum = blocked_select.select(operands, segment.project(q))
         means.append(segment.sums(channels))
         log_sums.append(log_sum)
     if len(means) == 1:
@@ -216,7 +219,7 @@ def answers(
         grid = None if grid is None else (rows, grid[1])
         # Wide channels of all tiles are multiplied as one: they don't count here.
         walk = blocks.choose(grid, queries.inputs, lanes, size=block_size)
-        y = blocked.answer(Operands(queries, walk, dtype), channels, shift, values)
+        y = blocked_answer.answer(Operands(queries, walk, dtype), channels, shift, values)
         y = tf.cast(y, dtype)
         return finish(y + tf.cast(attn.o.bias, dtype) if folds else attn.o(y))
 

@@ -12,7 +12,7 @@ from tf_perceiver.model import blocks
 
 
 def test_images_are_walked_in_small_tiles():
-    assert blocks.choose((224, 224), 224 * 224, 512, width=3) == blocks.Blocks(224, 224, 8, 7)
+    assert blocks.choose((224, 224), 224 * 224, 512, width=3) == blocks.Blocks(224, 224, 14, 7)
 
 
 def test_wide_inputs_have_few_tiles_and_many_queries_have_thick_blocks():
@@ -45,7 +45,7 @@ def test_tiles_are_the_grid_rearranged():
 
 def test_one_hot_channels_name_row_and_column():
     hot = blocks.Blocks(2, 6, 2, 3).one_hot(2, tf.float32).numpy()
-    np.testing.assert_array_equal(hot[4], [0, 1, 0, 1, 0])  # Row 1, column 1.
+    np.testing.assert_array_equal(hot[4], [0, 1, 0, 0, 1])  # Column 1, row 1.
 
 
 @settings(max_examples=10)
