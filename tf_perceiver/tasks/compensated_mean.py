@@ -16,6 +16,8 @@ def without_float64(
 ) -> dict[str, tf.keras.metrics.Metric]:
     """The metrics, those in float64 replaced by a `CompensatedMean` of the same name.
 
+    Where Keras itself computes in float64, as a comparison may want it, they stay.
+
     Args:
       metrics: streaming ones; to be called under the strategy's scope.
 
@@ -24,7 +26,7 @@ def without_float64(
     """
     found = {}
     for name, metric in metrics.items():
-        if metric.dtype != tf.float64:
+        if metric.dtype != tf.float64 or tf.keras.backend.floatx() == "float64":
             found[name] = metric
         elif type(metric) is tf.keras.metrics.Mean:
             found[name] = CompensatedMean(name)
