@@ -13,7 +13,7 @@ from beam_preprocess.statistics import Totals
 from pipelines.readers.audio import RATES
 from pipelines.readers.points import MIN_POINTS
 from pipelines.readers.text import MIN_PIECE
-from pipelines.readers.video import MAX_SIDE
+from pipelines.readers.video_pictures import MAX_SIDE
 from pipelines.records import Feature
 
 # Of GLUE, those that classify; STS-B, which has scores, is the dataset `glue_stsb`.
