@@ -229,7 +229,7 @@ def _by_sndfile(data: bytes, name: str) -> tuple[np.ndarray, int] | None:
             while len(piece := file.read(_PIECE, dtype="float32", always_2d=True)):
                 pieces.add(piece.mean(axis=1))
         except soundfile.LibsndfileError as error:
-            raise Rejected("corrupt-sound", f"{name}: {error.error_string}") from None
+            raise Rejected("corrupt-sound", f"{name} is damaged ({error.error_string})") from None
         expected = file.frames
     waveform = pieces.joined()
     if not len(waveform):
@@ -271,7 +271,9 @@ def _by_ffmpeg(data: bytes, name: str) -> tuple[np.ndarray, int]:
         raise
     except (av.FFmpegError, ValueError) as error:  # ValueError: a rate that changes on the way.
         detail = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
-        raise Rejected("corrupt-sound", f"{name}: {detail}") from None
+        raise Rejected(
+            "corrupt-sound", f"{name} is damaged, or no sound that FFmpeg knows ({detail})"
+        ) from None
     if rate and seconds is not None and len(waveform) / rate < seconds - _LACKING_SECONDS:
         raise Rejected(
             "truncated-sound", f"{name} has {len(waveform) / rate:.2f} of {seconds:.2f} s"

@@ -260,7 +260,9 @@ def _decode(
         raise
     except (av.FFmpegError, ValueError) as error:
         detail = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
-        raise Rejected("corrupt-video", f"{name}: {detail}") from None
+        raise Rejected(
+            "corrupt-video", f"{name} is damaged, or no video that FFmpeg knows ({detail})"
+        ) from None
     return pictures, sound
 
 
