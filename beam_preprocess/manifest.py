@@ -220,9 +220,14 @@ def assign_splits(
       The items, in the same order, each with a split.
 
     Raises:
-      InputError: no splits in the data and none given, or both; no train split; a class that
-        training does not have, or one that it must not have.
+      InputError: an item twice; no splits in the data and none given, or both; no train split; a
+        class that training does not have, or one that it must not have.
     """
+    first: dict[str, Item] = {}
+    for item in items:
+        if (other := first.setdefault(item.key, item)) is not item:
+            where = f", in {other.split} and {item.split}" if other.split != item.split else ""
+            raise InputError(f"--input={root}: {item.key} is listed twice{where}; remove one")
     own = sorted({item.split for item in items if item.split})
     if own and splits:
         raise InputError(

@@ -28,7 +28,7 @@ from beam_preprocess.datasets.dataset import ReadOptions
 from beam_preprocess.rejects import Reject
 from beam_preprocess.statistics import Totals, add_totals
 from pipelines import records
-from pipelines.readers import Rejected
+from pipelines.readers import Rejected, unexpected
 
 NAMESPACE = "beam_preprocess"  # Of all our Beam metrics.
 SHARDS_FOLDER = "shards"  # In the work folder; what is in it will be published.
@@ -216,6 +216,10 @@ def _read_item(dataset: Any, root: str, item: manifest.Item, options: ReadOption
                     "unreadable-file", f"{item.path}: {error.strerror or error}"
                 ) from None
             time.sleep(pauses.pop(0))
+        except (Rejected, manifest.InputError, MemoryError):
+            raise
+        except Exception as error:  # What a decoder stumbles over must not cost the other files.
+            raise Rejected("unexpected-error", f"{item.path}: {unexpected(error)}") from error
 
 
 def _sync_and_hash(path: str) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from beam_preprocess import manifest
 from beam_preprocess.datasets import grid
-from beam_preprocess.datasets.dataset import Dataset, ReadOptions, read_bytes
+from beam_preprocess.datasets.dataset import Dataset, ReadOptions, read_bytes, read_text
 from pipelines import records
 from pipelines.readers import Rejected, audio, video
 
@@ -90,7 +90,7 @@ def read_labels(root: str, path: str) -> dict[str, str]:
     Raises:
       InputError: another header or order.
     """
-    rows = list(csv.DictReader(read_bytes(root, path).decode().splitlines()))
+    rows = list(csv.DictReader(read_text(root, path).splitlines()))
     for number, row in enumerate(rows):
         if row.get("index") != str(number) or not row.get("mid") or not row.get("display_name"):
             raise manifest.InputError(
@@ -106,7 +106,7 @@ def read_segments(root: str, path: str) -> Iterator[Segment]:
     Raises:
       InputError: a malformed line.
     """
-    lines = read_bytes(root, path).decode().splitlines()
+    lines = read_text(root, path).splitlines()
     rows = csv.reader(
         (line if not line.startswith("#") else "" for line in lines), skipinitialspace=True
     )

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from beam_preprocess import manifest
-from beam_preprocess.datasets.dataset import Dataset, ReadOptions, open_at, read_bytes
+from beam_preprocess.datasets.dataset import Dataset, ReadOptions, open_at, read_bytes, read_text
 from beam_preprocess.statistics import Totals
 from pipelines import records
 from pipelines.readers import Rejected, clip_features, word_vectors
@@ -229,10 +229,7 @@ def _folder(root: str, files: list[str], benchmark: str) -> str:
 def _text(root: str, files: list[str], path: str) -> str:
     if path not in files:
         raise manifest.InputError(f"--input={root}: no {path}; unpack the benchmark again")
-    try:
-        return read_bytes(root, path).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise manifest.InputError(f"{manifest.join(root, path)} is no text in UTF-8") from None
+    return read_text(root, path)
 
 
 def _list_path(folder: str, name: str, options: ReadOptions) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from beam_preprocess import manifest
 from beam_preprocess.datasets import image_folder
-from beam_preprocess.datasets.dataset import Dataset, ReadOptions, open_at, read_bytes
+from beam_preprocess.datasets.dataset import Dataset, ReadOptions, open_at, read_bytes, read_text
 from pipelines.readers import Rejected
 
 SIDE = 32
@@ -55,7 +55,7 @@ def list_items(root: str, options: ReadOptions) -> manifest.Listing:
             f"{manifest.join(root, folder)}: no {' and no '.join(missing)}; "
             "unpack the archive of the binary version again"
         )
-    names = tuple(read_bytes(root, folder + names_file).decode().split())
+    names = tuple(read_text(root, folder + names_file).split())
     items, notes = [], []
     for name, (split, official) in batches.items():
         content = read_bytes(root, folder + name)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import io
+import os
+import stat
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from beam_preprocess.manifest import Item, Listing
+from beam_preprocess.manifest import InputError, Item, Listing
 from beam_preprocess.statistics import Totals
 from pipelines.readers.audio import RATES
 from pipelines.readers.points import MIN_POINTS
 from pipelines.readers.text import MIN_PIECE
-from pipelines.readers.video import MAX_SIDE
+from pipelines.readers.video_pictures import MAX_SIDE
 from pipelines.records import Feature
 
 # Of GLUE, those that classify; STS-B, which has scores, is the dataset `glue_stsb`.
@@ -127,11 +130,18 @@ class Dataset:
 
 
 def read_bytes(root: str, path: str) -> bytes:
-    """Content of a raw file below the input folder, local or of any scheme Beam knows."""
+    """Content of a raw file below the input folder, local or of any scheme Beam knows.
+
+    Raises:
+      OSError: it can't be read, or is a pipe, a socket or a device.
+    """
     from beam_preprocess.manifest import join
 
     location = join(root, path)
     if "://" not in location:
+        # A pipe would be waited for without an end, and a device may have none.
+        if not stat.S_ISREG(os.stat(location).st_mode):
+            raise OSError(errno.EINVAL, "no regular file")
         with open(location, "rb") as file:
             return file.read()
     from apache_beam.io.filesystem import CompressionTypes
@@ -140,6 +150,22 @@ def read_bytes(root: str, path: str) -> bytes:
     # Beam would unpack .gz and .bz2 by their name.
     with FileSystems.open(location, compression_type=CompressionTypes.UNCOMPRESSED) as file:
         return file.read()
+
+
+def read_text(root: str, path: str) -> str:
+    """A list or table below the input folder, without a byte-order mark.
+
+    Raises:
+      InputError: it can't be read, or isn't UTF-8.
+    """
+    try:
+        return read_bytes(root, path).decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"--input={root}: {path} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"--input={root}: {path} is no text in UTF-8 (byte {error.start:,}); save it as UTF-8"
+        ) from None
 
 
 def open_at(root: str, path: str, start: int) -> BinaryIO:

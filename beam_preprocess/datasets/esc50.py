@@ -7,7 +7,7 @@ import dataclasses
 
 from beam_preprocess import manifest
 from beam_preprocess.datasets import sound_folder
-from beam_preprocess.datasets.dataset import ReadOptions, read_bytes
+from beam_preprocess.datasets.dataset import ReadOptions, read_text
 
 TABLE = "meta/esc50.csv"
 _COLUMNS = ("filename", "fold", "category")
@@ -25,7 +25,7 @@ def list_items(root: str, options: ReadOptions) -> manifest.Listing:
     if TABLE not in files:
         raise manifest.InputError(f"--input={root}: no {TABLE}; name the folder that has it")
     where = manifest.join(root, TABLE)
-    rows = csv.DictReader(read_bytes(root, TABLE).decode(errors="replace").splitlines())
+    rows = csv.DictReader(read_text(root, TABLE).splitlines())
     items = []
     for number, row in enumerate(rows, 2):
         missing = [column for column in _COLUMNS if not row.get(column)]

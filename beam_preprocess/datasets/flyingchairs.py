@@ -7,7 +7,7 @@ import re
 
 from beam_preprocess import manifest
 from beam_preprocess.datasets import frame_pairs
-from beam_preprocess.datasets.dataset import ReadOptions, read_bytes
+from beam_preprocess.datasets.dataset import ReadOptions, read_text
 
 _OFFICIAL = re.compile(r"(?P<stem>(?:.*/)?(?P<number>\d+))_(?:img[12](?P<suffix>\.\w+)|flow\.flo)")
 _SAMPLE = re.compile(r"(?P<stem>(?:.*/)?(?P<number>\d+))-(?:img[01](?P<suffix>\.\w+)|gt\.flo)")
@@ -26,7 +26,7 @@ def list_items(root: str, options: ReadOptions) -> manifest.Listing:
     split_files = [path for path in paths if _SPLIT_FILE.fullmatch(posixpath.basename(path))]
     if len(split_files) > 1:
         raise manifest.InputError(f"--input={root}: keep one of {' and '.join(split_files)}")
-    splits = read_bytes(root, split_files[0]).decode().split() if split_files else None
+    splits = read_text(root, split_files[0]).split() if split_files else None
     first: dict[str, str] = {}
     numbers: dict[str, int] = {}
     aside = 0

@@ -78,11 +78,19 @@ def read_pair(root: str, files: Files) -> dict[str, Any]:
       The fields of `pipelines.readers.flow.encode_record`.
 
     Raises:
-      Rejected: a file that isn't there, or as `flow.check_frames` and `flow.read`; flow or mask of
-        another size than the frames; a mask under which no flow is left.
+      Rejected: a file that isn't there, or as `flow.check_frames` and `flow.read`; a frame that is
+        turned by its EXIF; flow or mask of another size than the frames; a mask under which no flow
+        is left.
     """
     contents = [_read(root, path, "frame") for path in files.frames]
     frames, size = flow.check_frames(contents, files.frames)
+    for path, content in zip(files.frames, contents, strict=True):
+        if image.is_turned(content):
+            raise Rejected(
+                "turned-frame",
+                f"{path}: its EXIF turns it, and nothing says whether the flow was made before or "
+                "after; store it upright, without an orientation",
+            )
     path, data = _first(root, files.flow)
     values, valid = flow.read(data, path)
     _check_size(path, values, files.frames[0], size)

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from beam_preprocess import manifest
-from beam_preprocess.datasets.dataset import Dataset, ReadOptions, read_bytes
+from beam_preprocess.datasets.dataset import Dataset, ReadOptions, read_bytes, read_text
 from pipelines import records
 from pipelines.readers import Rejected, image
 
@@ -108,7 +108,7 @@ def measure(fields: dict[str, Any]) -> dict[str, int]:
 
 
 def _annotated_labels(root: str) -> dict[str, str]:
-    lines = read_bytes(root, ANNOTATIONS).decode(errors="replace").splitlines()
+    lines = read_text(root, ANNOTATIONS).splitlines()
     # file name, WNID, bounding box; separated by tabs.
     rows = [line.split("\t") for line in lines if line.strip()]
     for number, row in enumerate(rows, 1):

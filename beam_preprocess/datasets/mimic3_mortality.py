@@ -6,7 +6,7 @@ import csv
 
 from beam_preprocess import manifest
 from beam_preprocess.datasets import stays
-from beam_preprocess.datasets.dataset import ReadOptions, read_bytes
+from beam_preprocess.datasets.dataset import ReadOptions, read_text
 
 LISTS = {"train": "train/listfile.csv", "test": "test/listfile.csv"}
 # What the benchmark's split_train_val adds: the stays of val lie in the folder train too.
@@ -39,7 +39,7 @@ def list_items(root: str, options: ReadOptions) -> manifest.Listing:
     items: dict[str, manifest.Item] = {}
     for split, path in lists.items():
         where = manifest.join(root, path)
-        rows = list(csv.reader(read_bytes(root, path).decode(errors="replace").splitlines()))
+        rows = list(csv.reader(read_text(root, path).splitlines()))
         if not rows or [cell.strip() for cell in rows[0]] != _HEADER:
             raise manifest.InputError(f"{where} doesn't begin with {','.join(_HEADER)}")
         for number, row in enumerate(rows[1:], 2):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from beam_preprocess import manifest
-from beam_preprocess.datasets.dataset import Dataset, ReadOptions, read_bytes
+from beam_preprocess.datasets.dataset import Dataset, ReadOptions, read_bytes, read_text
 from pipelines import records
 from pipelines.readers import Rejected, points
 
@@ -118,7 +118,7 @@ def _pack_labels(root: str, path: str, files: list[str]) -> tuple[np.ndarray, li
                 f"{where}: no {SHAPE_NAMES[0]} beside it; put one class name a line there, "
                 "in the order of the labels"
             )
-        names = read_bytes(root, beside).decode().split()
+        names = read_text(root, beside).split()
     return labels, names
 
 

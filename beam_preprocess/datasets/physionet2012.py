@@ -8,7 +8,7 @@ import re
 
 from beam_preprocess import manifest
 from beam_preprocess.datasets import stays
-from beam_preprocess.datasets.dataset import ReadOptions, read_bytes
+from beam_preprocess.datasets.dataset import ReadOptions, read_text
 
 FOLDS = 5
 _TABLE = re.compile(r"(?:.*/)?Outcomes-(?P<set>[a-z])\.txt")
@@ -38,7 +38,7 @@ def list_items(root: str, options: ReadOptions) -> manifest.Listing:
     outcomes: dict[tuple[str, str], str] = {}
     for letter, path in tables.items():
         where = manifest.join(root, path)
-        rows = csv.DictReader(read_bytes(root, path).decode(errors="replace").splitlines())
+        rows = csv.DictReader(read_text(root, path).splitlines())
         for number, row in enumerate(rows, 2):
             missing = [column for column in _COLUMNS if not row.get(column)]
             if missing:

@@ -6,7 +6,7 @@ import dataclasses
 
 from beam_preprocess import manifest
 from beam_preprocess.datasets import sound_folder
-from beam_preprocess.datasets.dataset import ReadOptions, read_bytes
+from beam_preprocess.datasets.dataset import ReadOptions, read_text
 from pipelines.readers import audio
 
 LISTS = {"validation_list.txt": "val", "testing_list.txt": "test"}
@@ -26,7 +26,7 @@ def list_items(root: str, options: ReadOptions) -> manifest.Listing:
     for name, split in LISTS.items():
         if name not in files:
             raise manifest.InputError(f"--input={root}: no {name}; name the folder that has it")
-        for line in read_bytes(root, name).decode(errors="replace").splitlines():
+        for line in read_text(root, name).splitlines():
             if line.strip():
                 splits[line.strip()] = split
     words = [path for path in files if not path.startswith("_")]

@@ -84,10 +84,10 @@ def measure(fields: dict[str, Any]) -> dict[str, int]:
 
 def _begin(root: str, path: str, longest: int) -> list[int] | None:
     """Offsets of a text's pieces; None where it is one piece, or will be rejected as a whole."""
-    content = read_bytes(root, path)
     try:
+        content = read_bytes(root, path)
         whole = text.read(content, path)
-    except Rejected:
+    except (Rejected, OSError):
         return None
     if len(whole) <= longest:
         return None

@@ -15,3 +15,9 @@ class Rejected(ValueError):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+def unexpected(error: Exception) -> str:
+    """One line about an error that no reader foresees, for a message about the file."""
+    said = " ".join(str(error).split())[:200]
+    return f"can't be read ({type(error).__name__}{': ' if said else ''}{said})"

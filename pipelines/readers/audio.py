@@ -31,8 +31,15 @@ MAX_PEAK = 8.0
 
 _PIECE = 65_536  # Samples read at once.
 _SNDFILE_MAGIC = (b"RIFF", b"fLaC", b"OggS", b"FORM", b".snd")
-# By the first four bytes: byte order, the chunk that holds the samples.
-_CHUNKS = {b"RIFF": ("<4sI", b"data"), b"FORM": (">4sI", b"SSND")}
+# By the first four bytes: name and size of a chunk, where the first one is, at multiples of what
+# they begin, and the name of the one that holds the samples. WAV, AIFF, Core Audio, Wave64.
+_CHUNKS = {
+    b"RIFF": ("<4sI", 12, 2, b"data"),
+    b"FORM": (">4sI", 12, 2, b"SSND"),
+    b"caff": (">4sq", 8, 1, b"data"),
+    b"riff": ("<16sq", 40, 8, b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0O\x8e\xdb\x8a"),
+}
+_COUNTS_ITS_HEADER = b"riff"  # The size of a chunk.
 _MPEG_TAGS = (0x50, 0x55)  # WAVE_FORMAT_MPEG and WAVE_FORMAT_MPEGLAYER3.
 # Samples of streamed files have a size a little below 2^31 or 2^32, or 0; no sound of
 # `MAX_SECONDS` is as large.
@@ -141,7 +148,7 @@ def _check_end(data: bytes, name: str) -> None:
         start, size = struct.unpack_from(">2I", data.ljust(12, b"\0"), 4)
         have = len(data) - start
     else:
-        place, size = _chunk(data, _CHUNKS[data[:4]][1]) if data[:4] in _CHUNKS else (0, 0)
+        place, size = _chunk(data, _CHUNKS[data[:4]][-1]) if data[:4] in _CHUNKS else (0, 0)
         have = len(data) - place
     if have < size < _UNKNOWN_SIZE:
         raise Rejected(
@@ -183,18 +190,24 @@ def _is_mpeg(data: bytes) -> bool:
     return size >= 2 and int.from_bytes(data[place : place + 2], "little") in _MPEG_TAGS
 
 
-def _chunk(data: bytes, wanted: bytes, place: int = 12) -> tuple[int, int]:
-    """Where a RIFF or AIFF file's chunk of that name begins, and its size; (0, 0) without one.
+def _chunk(data: bytes, wanted: bytes, place: int = 0) -> tuple[int, int]:
+    """Where a chunk of that name begins, and its size; (0, 0) without one.
 
-    Looked at are the chunks from `place` on.
+    Looked at are the chunks from `place` on, by default all.
     """
-    layout = _CHUNKS[data[:4]][0]
-    while place + 8 <= len(data):
+    layout, first, multiple, _ = _CHUNKS[data[:4]]
+    header = struct.calcsize(layout)
+    place = place or first
+    while place + header <= len(data):
         kind, size = struct.unpack_from(layout, data, place)
-        place += 8
+        if data[:4] == _COUNTS_ITS_HEADER:
+            size -= header
+        place += header
         if kind == wanted:
             return place, size
-        place += size + size % 2
+        if size < 0:  # To the end of the file, or damaged.
+            break
+        place += -(-size // multiple) * multiple
     return 0, 0
 
 
@@ -216,7 +229,7 @@ def _by_sndfile(data: bytes, name: str) -> tuple[np.ndarray, int] | None:
             while len(piece := file.read(_PIECE, dtype="float32", always_2d=True)):
                 pieces.add(piece.mean(axis=1))
         except soundfile.LibsndfileError as error:
-            raise Rejected("corrupt-sound", f"{name}: {error.error_string}") from None
+            raise Rejected("corrupt-sound", f"{name} is damaged ({error.error_string})") from None
         expected = file.frames
     waveform = pieces.joined()
     if not len(waveform):
@@ -258,7 +271,9 @@ def _by_ffmpeg(data: bytes, name: str) -> tuple[np.ndarray, int]:
         raise
     except (av.FFmpegError, ValueError) as error:  # ValueError: a rate that changes on the way.
         detail = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
-        raise Rejected("corrupt-sound", f"{name}: {detail}") from None
+        raise Rejected(
+            "corrupt-sound", f"{name} is damaged, or no sound that FFmpeg knows ({detail})"
+        ) from None
     if rate and seconds is not None and len(waveform) / rate < seconds - _LACKING_SECONDS:
         raise Rejected(
             "truncated-sound", f"{name} has {len(waveform) / rate:.2f} of {seconds:.2f} s"

@@ -79,6 +79,12 @@ def read(data: bytes, name: str = "image") -> np.ndarray:
     return np.asarray(_as_rgb(_upright(_open(data, name))[0], name))
 
 
+def is_turned(data: bytes) -> bool:
+    """Whether an image, of bytes that `check` takes, has an EXIF by which it is to be turned."""
+    with Image.open(io.BytesIO(data)) as picture:
+        return _turn(picture) is not None
+
+
 def size(data: bytes) -> tuple[int, int]:
     """Height and width in pixels, from the header alone."""
     with Image.open(io.BytesIO(data)) as picture:
@@ -116,15 +122,19 @@ def _tensorflow_reads(picture: Image.Image) -> bool:
 
 def _upright(picture: Image.Image) -> tuple[Image.Image, bool]:
     """The picture as it is to be seen, and whether it had to be turned; then without its EXIF."""
-    try:
-        turn = _TURNS.get(picture.getexif().get(_ORIENTATION))
-    except Exception:  # An EXIF that is damaged says nothing; Pillow raises many kinds.
-        turn = None
+    turn = _turn(picture)
     if turn is None:
         return picture, False
     turned = picture.transpose(turn)
     turned.info = {}
     return turned, True
+
+
+def _turn(picture: Image.Image) -> Image.Transpose | None:
+    try:
+        return _TURNS.get(picture.getexif().get(_ORIENTATION))
+    except Exception:  # An EXIF that is damaged says nothing; Pillow raises many kinds.
+        return None
 
 
 def _encoded(picture: Image.Image, kind: str, **options: int) -> bytes:

@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pipelines.readers import Rejected
+from pipelines.readers.numbers import parse
 
 SUFFIXES = frozenset({".csv"})
 KINDS = {"rnaseq": "expression", "cnv": "copy number", "mut": "mutation"}
@@ -287,7 +288,7 @@ def _cells(table: Table, rows: Sequence[int], columns: Sequence[str], where: str
         for index, column in enumerate(columns):
             cell = row[places[column]].strip()
             try:
-                values[line, index] = math.nan if cell.lower() in _MISSING else float(cell)
+                values[line, index] = math.nan if cell.lower() in _MISSING else parse(cell)
             except ValueError:
                 shown = cell[:20]
                 raise Rejected(

@@ -49,11 +49,13 @@ def read(source: str | os.PathLike | bytes, name: str, num_points: int, seed: in
     if suffix == ".npy":
         try:
             cloud = np.load(io.BytesIO(data), allow_pickle=False)
-        except (ValueError, EOFError, OSError, SyntaxError) as error:
+        except Exception as error:  # NumPy parses the header as Python, and raises what that does.
             raise Rejected("not-a-cloud", f"{name}: no .npy array ({_one_line(error)})") from None
+        if not isinstance(cloud, np.ndarray):
+            raise Rejected("not-a-cloud", f"{name}: an archive of arrays, one array is read")
     elif suffix in (".txt", ".xyz"):
         try:
-            text = data.decode("utf-8").replace(",", " ")
+            text = data.decode("utf-8-sig").replace(",", " ")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # NumPy's, about empty input.
                 cloud = np.loadtxt(io.StringIO(text), dtype=np.float64, ndmin=2)

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from pipelines.readers import Rejected
+from pipelines.readers.numbers import parse
 from pipelines.readers.variables import LAYOUTS, Layout
 
 SUFFIXES = frozenset({".csv", ".txt"})
@@ -112,21 +113,22 @@ def _cells(data: bytes, name: str, layout: Layout) -> Iterator[tuple[float, str,
     if not data.strip():
         raise Rejected("empty-file", f"{name} has no bytes")
     try:
-        lines = data.decode("utf-8-sig").splitlines()
-        rows = list(csv.reader(lines, strict=True))
+        rows = list(csv.reader(data.decode("utf-8-sig").splitlines(), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise Rejected("not-a-stay", f"{name}: no csv ({error})") from None
-    header = [cell.strip() for cell in rows[0]]
+    # With their lines' numbers; empty lines may stand anywhere.
+    lines = [(number, row) for number, row in enumerate(rows, 1) if row]
+    if not lines:
+        raise Rejected("empty-file", f"{name} has no line")
+    header = [cell.strip() for cell in lines[0][1]]
     long = header == _LONG
     if not long and (header[0] != "Hours" or len(header) < 2 or len(set(header)) < len(header)):
         raise Rejected(
             "not-a-stay",
-            f"{name} begins with {lines[0][:60]!r}, expected {','.join(_LONG)} or Hours and a "
-            "column for every variable",
+            f"{name} begins with {','.join(header)[:60]!r}, expected {','.join(_LONG)} or Hours "
+            "and a column for every variable",
         )
-    for number, row in enumerate(rows[1:], 2):
-        if not row:
-            continue
+    for number, row in lines[1:]:
         place = f"{name}, line {number}"
         if len(row) != len(header):
             raise Rejected("bad-line", f"{place} has {len(row)} cells, the header {len(header)}")
@@ -141,7 +143,7 @@ def _hour(text: str, place: str, clock: bool, most: float) -> float:
     hour = math.nan
     if not clock:
         with contextlib.suppress(ValueError):
-            hour = float(text)
+            hour = parse(text)
     elif (parts := _CLOCK.fullmatch(text)) is not None:
         hour = int(parts[1]) + int(parts[2]) / 60
     if not -_SLACK < hour < most + _SLACK:  # Not so either for NaN.
@@ -160,7 +162,7 @@ def _value(
     if text.lower() in codes:
         return codes[text.lower()]
     try:
-        value = float(text)
+        value = parse(text)
     except ValueError:
         value = None
     if value is not None and not math.isfinite(value):

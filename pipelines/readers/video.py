@@ -7,29 +7,24 @@ sound that starts late begins with silence, and one that ends early ends with it
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
 import io
 
 import numpy as np
 
 from pipelines.readers import Rejected, audio
+from pipelines.readers.video_pictures import Deinterlacer, Pictures
 
 # Extensions by which video files are found; what is inside decides how they are read.
 SUFFIXES = frozenset(
     {".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"}
     | {".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv"}
 )
-JPEG_QUALITY = 92
-MAX_SIDE = 8192  # Pixels of a picture; anything larger is a damaged header.
 
 # A sound that begins before the first picture by less is the codec's own lead-in: it is cut.
 _LEAD_IN_SECONDS = 0.1
 # Times are rounded by containers; a sound's samples follow each other unless they say more.
 _GAP_SECONDS = 0.05
-# A picture that comes a little before the one that it follows replaces it; one that comes much
-# before it begins another recording.
-_JUMP_SECONDS = 0.5
 # A container's own length is rounded too; a cut file lacks more.
 _LACKING_SECONDS = 0.25
 _PACK = b"\0\0\1\xba"  # Begins every pack of an MPEG program stream.
@@ -71,7 +66,8 @@ def read(
     The clip begins with the first picture (or with the sound, where that begins 0.1 s before it or
     earlier) and ends with whichever of the two ends last; a picture stays until the next
     one comes. So a single picture lasts as long as its sound, and without one it is one frame.
-    Frame k shows what is to be seen in the middle of [k / fps, (k + 1) / fps), upright.
+    Frame k shows what is to be seen in the middle of [k / fps, (k + 1) / fps), upright, in square
+    pixels; of interlaced pictures the lines of their first moment.
 
     Args:
       data: content of the file.
@@ -167,64 +163,6 @@ def check(frames: list[bytes], name: str) -> None:
         raise Rejected("mixed-sizes", f"{name}: frames of {sorted(sizes)} pixels")
 
 
-class _Pictures:
-    """Pictures and their times; encoded when they are asked for, each once."""
-
-    def __init__(self, size: int) -> None:
-        self.times: list[float] = []
-        self.end = 0.0
-        self._size = size
-        self._pixels: tuple[int, int] | None = None
-        self._encoded: list[bytes] = []
-
-    def add(self, frame: object, time: float, lasting: float, name: str) -> None:
-        """Takes a decoded picture; one that isn't later than the one before replaces it."""
-        if self.times and time < self.times[-1] - _JUMP_SECONDS:
-            raise Rejected(
-                "several-videos",
-                f"{name}: its time jumps back from {self.times[-1]:.2f} to {time:.2f} s, as where "
-                "files were joined; cut it there",
-            )
-        if self._pixels is None:
-            width, height = frame.width, frame.height
-            if not 0 < min(width, height) <= max(width, height) <= MAX_SIDE:
-                raise Rejected("odd-size", f"{name} has pictures of {width} x {height} pixels")
-            scale = min(self._size / min(width, height), 1.0)
-            self._pixels = (max(round(width * scale), 1), max(round(height * scale), 1))
-        picture = frame.to_image()
-        if picture.size != self._pixels:
-            from PIL import Image
-
-            picture = picture.resize(self._pixels, Image.Resampling.BICUBIC)
-        if turn := _turn(frame):
-            picture = picture.transpose(turn)
-        file = io.BytesIO()
-        picture.save(file, "JPEG", quality=JPEG_QUALITY)
-        while self.times and self.times[-1] >= time:
-            self.times.pop()
-            self._encoded.pop()
-        self.times.append(time)
-        self._encoded.append(file.getvalue())
-        self.end = time + lasting
-        if self.end - self.times[0] > audio.MAX_SECONDS:
-            raise Rejected(
-                "too-long", f"{name} has more than {audio.MAX_SECONDS} s; cut it into clips"
-            )
-
-    def shown(self, times: np.ndarray) -> list[bytes]:
-        """What is to be seen at those times; the first picture before its own."""
-        places = [max(bisect.bisect_right(self.times, time) - 1, 0) for time in times]
-        return [self._encoded[place] for place in places]
-
-
-def _turn(frame: object) -> object | None:
-    """What makes a picture upright, as Pillow's `transpose` takes it: phones are held anyhow."""
-    from PIL.Image import Transpose
-
-    turns = {1: Transpose.ROTATE_90, 2: Transpose.ROTATE_180, 3: Transpose.ROTATE_270}
-    return turns.get(round(frame.rotation / 90) % 4)
-
-
 class _Sound:
     """Pieces of a waveform, placed by their times."""
 
@@ -277,7 +215,7 @@ class _Sound:
 
 def _decode(
     data: bytes, name: str, size: int, need_sound: bool, end: float | None
-) -> tuple[_Pictures, _Sound]:
+) -> tuple[Pictures, _Sound]:
     """Pictures and samples of a file's first two tracks, those after `end` left out.
 
     Raises:
@@ -285,7 +223,7 @@ def _decode(
     """
     import av
 
-    pictures, sound = _Pictures(size), _Sound()
+    sound, fields = _Sound(), Deinterlacer()
     try:
         with av.open(io.BytesIO(data)) as container:
             videos = [stream for stream in container.streams.video if not _is_cover(stream)]
@@ -295,6 +233,7 @@ def _decode(
                 raise Rejected("no-sound", f"{name} has no audio track")
             video, sounds = videos[0], container.streams.audio[:1]
             video.thread_type = "NONE"  # The jobs are parallel already.
+            pictures = Pictures(size, video.sample_aspect_ratio)
             converter = av.AudioResampler(format="fltp")
             rate = float(video.average_rate or video.guessed_rate or 25)
             for packet in container.demux(video, *sounds):
@@ -306,15 +245,14 @@ def _decode(
                         when = "" if time is None else f" at {time:.2f} s"
                         raise Rejected("corrupt-video", f"{name}: damaged or cut{when}")
                     if packet.stream.type == "video":
-                        if time is None:
-                            time = pictures.end
-                        length = getattr(frame, "duration", 0) or 0
-                        lasting = float(length * frame.time_base) if length else 1 / rate
-                        pictures.add(frame, time, lasting, name)
+                        for whole in fields.whole(frame):
+                            pictures.add(whole, 1 / rate, name)
                     else:
                         for converted in converter.resample(frame):
                             piece = converted.to_ndarray().mean(axis=0)
                             sound.add(piece, converted.sample_rate, time, name)
+            for whole in fields.rest():
+                pictures.add(whole, 1 / rate, name)
             if need_sound and not sound.samples:
                 raise Rejected("no-sound", f"{name}: its audio track is empty")
             _check_end(container, video, pictures, sound, name)
@@ -322,11 +260,13 @@ def _decode(
         raise
     except (av.FFmpegError, ValueError) as error:
         detail = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
-        raise Rejected("corrupt-video", f"{name}: {detail}") from None
+        raise Rejected(
+            "corrupt-video", f"{name} is damaged, or no video that FFmpeg knows ({detail})"
+        ) from None
     return pictures, sound
 
 
-def _past(end: float, pictures: _Pictures, sound: _Sound | None) -> bool:
+def _past(end: float, pictures: Pictures, sound: _Sound | None) -> bool:
     """Whether everything up to `end` seconds has been decoded."""
     if not pictures.times or pictures.times[-1] < pictures.times[0] + end:
         return False
@@ -400,7 +340,7 @@ def _is_cover(stream: object) -> bool:
 
 
 def _check_end(
-    container: object, video: object, pictures: _Pictures, sound: _Sound, name: str
+    container: object, video: object, pictures: Pictures, sound: _Sound, name: str
 ) -> None:
     """Looks for a file that ends before it says it does.
 
@@ -417,6 +357,8 @@ def _check_end(
     elif container.duration is not None:
         expected = container.duration / av.time_base
         starts = [pictures.times[0], *([sound.start] if sound.samples else [])]
+        if container.format.name.startswith("matroska"):  # Counts from 0, wherever it begins.
+            starts = [0.0]
         have = max(pictures.end, sound.end) - min(starts)
     else:
         return

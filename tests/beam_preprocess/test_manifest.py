@@ -217,3 +217,13 @@ def test_seeds_differ_by_key_and_seed():
     seeds = {manifest.item_seed(seed, key) for seed in (0, 1) for key in ("a", "b", "ab")}
     assert len(seeds) == 6
     assert all(0 <= seed < 2**64 for seed in seeds)
+
+
+@pytest.mark.parametrize(
+    ("split", "said"),
+    [("train", "a.wav is listed twice; remove"), ("test", "twice, in train and test; remove one")],
+)
+def test_an_item_that_is_listed_twice_is_named(split, said):
+    items = [Item("a.wav", "a.wav", "x", "train"), Item("a.wav", "a.wav", "x", split)]
+    with pytest.raises(InputError, match=said):
+        manifest.assign_splits(items, None, "raw")

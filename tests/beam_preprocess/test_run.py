@@ -232,11 +232,25 @@ def test_two_jobs_cannot_write_to_one_folder(arguments, tmp_path):
     run.run(arguments)
 
 
-def test_an_error_of_ours_in_a_worker_ends_in_one_line(arguments, tmp_path, monkeypatch, capsys):
+def test_what_no_reader_foresees_costs_one_file(arguments, tmp_path, monkeypatch, capsys):
+    whole, odd = DATASETS["image_folder"], "train/cat/00.JPEG"
+
     def broken(root, item, options):
+        if item.key == odd:
+            raise RuntimeError("a mistake of ours")
+        return whole.read_item(root, item, options)
+
+    monkeypatch.setitem(DATASETS, "image_folder", dataclasses.replace(whole, read_item=broken))
+    assert run.main([*arguments, "--max_reject_fraction=1"]) == 0
+    said = f"{odd} (unexpected-error: {odd}: can't be read (RuntimeError: a mistake of ours))"
+    assert f"rejected: {said}" in capsys.readouterr().err
+
+
+def test_an_error_of_ours_in_a_worker_ends_in_one_line(arguments, tmp_path, monkeypatch, capsys):
+    def broken(fields):
         raise RuntimeError("a mistake of ours")
 
-    dataset = dataclasses.replace(DATASETS["image_folder"], read_item=broken)
+    dataset = dataclasses.replace(DATASETS["image_folder"], measure=broken)
     monkeypatch.setitem(DATASETS, "image_folder", dataset)
     assert run.main(arguments) == 2
     error = capsys.readouterr().err.splitlines()

@@ -20,6 +20,7 @@ from pipelines.readers import (
     points,
     series,
     text,
+    unexpected,
     video,
 )
 
@@ -79,6 +80,8 @@ def read(files: Sequence[str], modality: str, properties: Mapping[str, Any]) -> 
         return kind.read(contents, files, properties)
     except Rejected as error:
         raise ValueError(error.detail) from error
+    except Exception as error:  # What a decoder stumbles over must not cost the other files.
+        raise ValueError(f"{' and '.join(files)}: {unexpected(error)}") from error
 
 
 def _content(file: str) -> bytes:

@@ -33,7 +33,7 @@ class Autoencoding(Task):
     Metrics are means over the clips: "loss"; "video_psnr" and "audio_psnr" of each clip's
     reconstruction, in dB, cut to the range of its values, the peaks being 1 and 2, 100 dB at most;
     "accuracy" (top-1) of those whose label was hidden, which in evaluation are all. In training the
-    first three are of the sample. Summed in float64.
+    first three are of the sample. In float64, in a train step in float32.
 
     Args:
       info: the dataset's description.
@@ -122,13 +122,14 @@ class Autoencoding(Task):
     ) -> None:
         """Counts the clips of a batch in."""
         super().update_metrics(metrics, outputs, batch, losses)
-        weight = tf.cast(batch.get("weight", tf.ones_like(losses)), tf.float64)
+        dtype = metrics["accuracy"].dtype
+        weight = tf.cast(batch.get("weight", tf.ones_like(losses)), dtype)
         pairs = targets(outputs, batch)
-        metrics["video_psnr"].update_state(psnr("image", *pairs["image"]), weight)
-        metrics["audio_psnr"].update_state(psnr("audio", *pairs["audio"]), weight)
+        metrics["video_psnr"].update_state(psnr("image", *pairs["image"], dtype), weight)
+        metrics["audio_psnr"].update_state(psnr("audio", *pairs["audio"], dtype), weight)
         right = tf.equal(tf.argmax(outputs["label"], -1), tf.argmax(batch["label"], -1))
-        hidden = tf.cast(batch["label_masked"][:, 0], tf.float64)
-        metrics["accuracy"].update_state(tf.cast(right, tf.float64), weight * hidden)
+        hidden = tf.cast(batch["label_masked"][:, 0], dtype)
+        metrics["accuracy"].update_state(tf.cast(right, dtype), weight * hidden)
 
     def answers(self, outputs: Outputs) -> dict[str, tf.Tensor]:
         """What became of a clip, beside what it was.
@@ -180,16 +181,19 @@ def within(name: str, values: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(values, 0.0 if name == "image" else -1.0, 1.0)
 
 
-def psnr(name: str, found: tf.Tensor, true: tf.Tensor) -> tf.Tensor:
+def psnr(
+    name: str, found: tf.Tensor, true: tf.Tensor, dtype: tf.DType | str = tf.float64
+) -> tf.Tensor:
     """Peak signal-to-noise ratio of each clip: 10 log10(peak^2 / mean squared error), in dB.
 
     Args:
       name: "image", whose peak is 1, or "audio", whose peak is 2.
       found, true: [B, n]; what was found is cut to the range of the values first.
+      dtype: to compute in.
 
     Returns:
-      float64 [B], at most 100.
+      [B] of `dtype`, at most 100.
     """
-    error = tf.cast(within(name, found), tf.float64) - tf.cast(true, tf.float64)
+    error = tf.cast(within(name, found), dtype) - tf.cast(true, dtype)
     relative = tf.reduce_mean(tf.square(error), -1) / PEAKS[name] ** 2
     return -10 * tf.math.log(tf.maximum(relative, LEAST_ERROR)) / math.log(10)

@@ -26,7 +26,7 @@ class Flow(Task):
 
     Metrics are over all valid pixels of a split, each counted once: "epe"; "zero_epe", that of the
     answer that nothing moves; "within_1px" and so on, the share of pixels whose error is smaller;
-    "fl_all", KITTI's share of outliers. Summed in float64.
+    "fl_all", KITTI's share of outliers. In float64, in a train step in float32.
 
     Args:
       info: the dataset's description.
@@ -76,15 +76,16 @@ class Flow(Task):
     ) -> None:
         """Counts the valid pixels of a batch in."""
         super().update_metrics(metrics, outputs, batch, losses)
-        weight = tf.cast(batch["valid"], tf.float64)
+        dtype = metrics["epe"].dtype
+        weight = tf.cast(batch["valid"], dtype)
         if "weight" in batch:
-            weight *= tf.cast(batch["weight"], tf.float64)[:, None, None]
-        flow = tf.cast(batch["flow"], tf.float64)
-        errors, motion = length(tf.cast(outputs, tf.float64) - flow), length(flow)
+            weight *= tf.cast(batch["weight"], dtype)[:, None, None]
+        flow = tf.cast(batch["flow"], dtype)
+        errors, motion = length(tf.cast(outputs, dtype) - flow), length(flow)
         values = {"epe": errors, "zero_epe": motion}
-        values |= {f"within_{n}px": tf.cast(errors < n, tf.float64) for n in WITHIN}
+        values |= {f"within_{n}px": tf.cast(errors < n, dtype) for n in WITHIN}
         pixels, share = OUTLIER
-        values["fl_all"] = tf.cast((errors > pixels) & (errors > share * motion), tf.float64)
+        values["fl_all"] = tf.cast((errors > pixels) & (errors > share * motion), dtype)
         for name, value in values.items():
             metrics[name].update_state(value, weight)
 

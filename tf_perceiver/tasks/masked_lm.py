@@ -64,7 +64,7 @@ class MaskedLM(Task):
     def metrics(self) -> dict[str, tf.keras.metrics.Metric]:
         """The mean loss of a text; accuracy and bits of a masked byte, over all of them.
 
-        In float64, which counts every byte of any split.
+        In float64, which counts every byte of any split; in a train step in float32.
         """
         return {
             **super().metrics(),
@@ -77,12 +77,13 @@ class MaskedLM(Task):
     ) -> None:
         """Counts a batch in, every masked byte once."""
         super().update_metrics(metrics, outputs, batch, losses)
-        weight = tf.cast(batch["masked"], tf.float64)
+        dtype = metrics["accuracy"].dtype
+        weight = tf.cast(batch["masked"], dtype)
         if "weight" in batch:
-            weight *= tf.cast(batch["weight"], tf.float64)[:, None]
+            weight *= tf.cast(batch["weight"], dtype)[:, None]
         right = tf.equal(SPECIAL + _bytes(outputs), tf.cast(batch["target"], tf.int32))
-        bits = tf.cast(_nats(outputs, batch), tf.float64) / math.log(2)
-        metrics["accuracy"].update_state(tf.cast(right, tf.float64), weight)
+        bits = tf.cast(_nats(outputs, batch), dtype) / math.log(2)
+        metrics["accuracy"].update_state(tf.cast(right, dtype), weight)
         metrics["bits_per_byte"].update_state(bits, weight)
 
     def answers(self, outputs: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -12,6 +12,7 @@ import orbit
 import tensorflow as tf
 
 from tf_perceiver.tasks import Task
+from tf_perceiver.tasks.compensated_mean import without_float64
 from tf_perceiver.training.averages import Averages
 from tf_perceiver.training.guard import Guard
 from tf_perceiver.training.input_wait import InputWait
@@ -59,7 +60,7 @@ class Trainer(orbit.StandardTrainer):
         with strategy.scope():
             self.averages = averages or Averages({}, 0.0)
             self.guard = guard or Guard([v.name[:-2] for v in model.trainable_variables])
-            self.metrics = task.metrics()
+            self.metrics = without_float64(task.metrics())
             self.metrics[GRADIENT_NORM] = tf.keras.metrics.Mean(GRADIENT_NORM)
         self.input_wait = InputWait()
         super().__init__(train_dataset=dataset)

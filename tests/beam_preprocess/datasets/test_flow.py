@@ -109,7 +109,7 @@ def test_flyingchairs_end_to_end(tmp_path, official):
 
 
 def test_parts_of_chairs_are_rejected_by_what_is_wrong(tmp_path):
-    for number in range(1, 8):
+    for number in range(1, 9):
         write_chairs(tmp_path / "raw", f"0000{number}", number)
     (tmp_path / "raw/00002_img2.ppm").unlink()
     (tmp_path / "raw/00003_img1.ppm").unlink()
@@ -117,6 +117,11 @@ def test_parts_of_chairs_are_rejected_by_what_is_wrong(tmp_path):
     write(tmp_path / "raw/00005_flow.flo", flow.encode_flo(field(5)[1:]))
     write(tmp_path / "raw/00006_img2.ppm", picture(6, height=HEIGHT + 1))
     write(tmp_path / "raw/00007_flow.flo", flow.encode_flo(field(7))[:-8])
+    for frame in (1, 2):  # Upside down, as a camera says: the size stays.
+        file, exif = io.BytesIO(), Image.Exif()
+        exif[0x0112] = 3
+        Image.open(io.BytesIO(picture(8))).save(file, "PNG", exif=exif)
+        write(tmp_path / f"raw/00008_img{frame}.ppm", file.getvalue())
     found = preprocess(
         "flyingchairs", tmp_path / "raw", tmp_path / "out", "--splits=train:1",
         "--max_reject_fraction=1",
@@ -129,6 +134,7 @@ def test_parts_of_chairs_are_rejected_by_what_is_wrong(tmp_path):
         "00005": "flow-of-another-size",
         "00006": "frames-of-two-sizes",
         "00007": "truncated-flow",
+        "00008": "turned-frame",
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 import numpy as np
 import pytest
@@ -88,6 +89,34 @@ def test_a_table_that_is_no_good_is_named(tmp_path, table, message):
         write(tmp_path / "meta/esc50.csv", table)
     with pytest.raises(InputError, match=message):
         rows("esc50", tmp_path)
+
+
+def test_a_table_may_have_a_mark_and_windows_lines_but_not_another_encoding(tmp_path):
+    write(tmp_path / "meta/esc50.csv", TABLE)
+    expected = rows("esc50", tmp_path, test_fold=1)
+    write(tmp_path / "meta/esc50.csv", b"\xef\xbb\xbf" + TABLE.replace("\n", "\r\n").encode())
+    assert rows("esc50", tmp_path, test_fold=1) == expected
+    write(tmp_path / "meta/esc50.csv", TABLE.replace("crow", "krähe").encode("latin-1"))
+    with pytest.raises(InputError, match=r"esc50.csv is no text in UTF-8 \(byte 126\); save it as"):
+        rows("esc50", tmp_path, test_fold=1)
+
+
+def test_a_pipe_or_a_device_is_rejected_and_not_waited_for(tmp_path, capsys):
+    for name in ("a", "b"):
+        write(tmp_path / f"raw/train/tone/{name}.wav", tone(440))
+    os.mkfifo(tmp_path / "raw/train/tone/pipe.wav")
+    (tmp_path / "raw/train/tone/device.wav").symlink_to("/dev/zero")
+    (tmp_path / "raw/train/tone/nothing.wav").symlink_to(tmp_path / "nowhere")
+    flags = ["--dataset=sound_folder", f"--input={tmp_path}/raw", f"--output={tmp_path}/out"]
+    assert run.main([*flags, "--max_reject_fraction=1", "--shards=1"]) == 0
+    said = capsys.readouterr().err
+    for name, reason in (
+        ("device", "no regular file"),
+        ("nothing", "No such file or directory"),
+        ("pipe", "no regular file"),
+    ):
+        path = f"train/tone/{name}.wav"
+        assert f"rejected: {path} (unreadable-file: {path}: {reason})" in said
 
 
 def speech_commands(root) -> None:

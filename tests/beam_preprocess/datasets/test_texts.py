@@ -40,6 +40,15 @@ def test_long_texts_are_cut_and_short_ones_stay_whole(tmp_path):
     assert listing.labels == ()
 
 
+def test_a_file_that_cant_be_opened_is_listed_to_be_rejected(tmp_path):
+    write(tmp_path / "a.txt", "words\n")
+    (tmp_path / "b.txt").symlink_to(tmp_path / "nowhere")
+    items = text_files.list_items(str(tmp_path), ReadOptions()).items
+    assert [(item.key, item.index) for item in items] == [("a.txt", None), ("b.txt", None)]
+    with pytest.raises(OSError, match="No such file"):  # As of every raw file, a reject.
+        text_files.read_item(str(tmp_path), items[1], ReadOptions())
+
+
 def test_the_pieces_of_a_file_go_into_one_split(tmp_path):
     for index in range(20):
         write(tmp_path / f"{index}.txt", STORY)

@@ -215,7 +215,7 @@ def test_what_is_no_good_is_rejected_with_the_reason(content, reason):
     "content",
     [
         *(encoded(waveform(), kind, subtype) for kind, subtype, _ in EXACT if kind in
-          ("WAV", "WAVEX", "FLAC", "AIFF", "AU", "RF64")),
+          ("WAV", "WAVEX", "FLAC", "AIFF", "AU", "RF64", "CAF", "W64")),
         *(make() for make in LOSSY.values()),
         mp3_in_wav(),
         clip(sound=True),

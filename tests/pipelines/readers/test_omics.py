@@ -57,6 +57,7 @@ def test_what_was_not_measured_is_nan():
         (["0,p,s,5,2,1,1,1,1"], "no-event", "p: censorship is 2, it must be 0 or 1"),
         (["0,p,s,5,,1,1,1,1"], "no-event", "censorship is nan"),
         (["0,p,s,5,1,1,x,1,1"], "not-a-number", "p: B_rnaseq is 'x', a number is needed"),
+        (["0,p,s,5,1,1,1_5,1,1"], "not-a-number", "p: B_rnaseq is '1_5'"),
         (["0,p,s,5,1,1,inf,1,1"], "not-finite", "p holds infinity"),
         (["0,p,s,5,1,1,1e99,1,1"], "not-finite", "p holds infinity"),
         (["0,p,s,5,1,,,,"], "no-measurements", "p: nothing was measured"),

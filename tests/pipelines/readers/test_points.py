@@ -21,6 +21,12 @@ def npy(array) -> bytes:
     return buffer.getvalue()
 
 
+def npz(array) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, cloud=array)
+    return buffer.getvalue()
+
+
 def cloud(n: int = 32, columns: int = 3, dtype=np.float32) -> np.ndarray:
     return np.random.default_rng(5).normal(size=(n, columns)).astype(dtype)
 
@@ -94,6 +100,11 @@ def test_clouds_keep_their_points(dtype):
     np.testing.assert_array_equal(read, given_cloud.astype(np.float32))
 
 
+def test_a_byte_order_mark_is_no_number():
+    text = "\ufeff" + "\n".join(" ".join(map(repr, row)) for row in cloud().tolist())
+    np.testing.assert_array_equal(points.read(text.encode(), "a.xyz", 10_000, 0), cloud())
+
+
 @pytest.mark.parametrize("separator", [",", " ", ", "])
 def test_text_clouds_drop_normals(separator):
     given_cloud = cloud(20, 6, np.float64)
@@ -117,6 +128,10 @@ def test_reads_paths_too(tmp_path):
     np.testing.assert_array_equal(points.read(tmp_path / "a.npy", "a.npy", 2048, seed=0), cloud())
 
 
+def beyond_memory() -> bytes:
+    return npy(cloud()).replace(b"(32, 3), }            ", b"(99999999999999, 3), }")
+
+
 def with_nan() -> np.ndarray:
     broken = cloud()
     broken[3, 1] = np.nan
@@ -133,6 +148,9 @@ def with_nan() -> np.ndarray:
         (npy(cloud().T), "a.npy", "not-a-cloud"),
         (npy(cloud()[None]), "a.npy", "not-a-cloud"),
         (npy(cloud().astype(str)), "a.npy", "not-a-cloud"),
+        (npz(cloud()), "a.npy", "not-a-cloud"),
+        (npy(cloud()).replace(b"{'d", b"{{{"), "a.npy", "not-a-cloud"),
+        (beyond_memory(), "a.npy", "not-a-cloud"),
         (npy(cloud(15)), "a.npy", "too-few-points"),
         (npy(with_nan()), "a.npy", "not-finite"),
         (npy(cloud(dtype=np.float64) * 1e300), "a.npy", "not-finite"),

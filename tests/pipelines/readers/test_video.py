@@ -65,6 +65,14 @@ def test_a_variable_frame_rate_keeps_its_times(kind):
     assert len(clip.frames) == pytest.approx(75, abs=1)
 
 
+def test_a_clock_that_starts_late_is_no_cut():
+    times = 100 + clips.regular()
+    data = clips.encoded("matroska, h264, opus", times, silent=True, flash=(101.2, 101.36))
+    clip = read(data)
+    assert flash_seconds(clip) == clips.FLASH
+    assert len(clip.frames) == 75
+
+
 @pytest.mark.parametrize("kind", [kind for kind in clips.KINDS if kind[:3] != "avi"])
 def test_a_sound_that_starts_late_begins_with_silence(kind):
     # An AVI has no place for when a track starts.
