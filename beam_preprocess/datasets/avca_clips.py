@@ -17,13 +17,21 @@ def list_items(root: str, options: ReadOptions) -> manifest.Listing:
     """Lists the clips of a stage that there are media files of.
 
     Raises:
-      InputError: as `avca.list_clips`; no media file that a list names, or two of one clip.
+      InputError: as `avca.list_clips`; no media file that a list names, or two of one clip; a
+        class that should be seen without any in training.
     """
     listing = avca.list_clips(root, options, _Media.find)
     if not listing.items:
         raise manifest.InputError(
             f"--input={root}: no clip of stage {options.stage} has a media file, CLIP.mp4 with "
             "CLIP as in the column filename of the lists"
+        )
+    trained = {item.label for item in listing.items if item.split == "train"}
+    if lacking := sorted(set(listing.labels) - listing.unseen - trained):
+        others = f" and {len(lacking) - 1} other classes" if len(lacking) > 1 else ""
+        raise manifest.InputError(
+            f"--input={root}: no training clip of {lacking[0]!r}{others} has a media file; fetch "
+            "some of each, or take the classes out of the lists' .txt"
         )
     return listing
 
