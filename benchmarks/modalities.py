@@ -132,9 +132,9 @@ ROWS = {
         "grid", "grid:tiny_video", ("grid_s1_mp4_128",), "unseen/*/*.mpg", ("grid_s1_mpg",),
         preprocess=HEARD,
     ),
-    "GRID, mpg and align, sound": Row(
-        "grid", "grid:tiny_audio", ("grid_s1_mpg", "grid_align"), "raw/*/*.mpg",
-        preprocess=(*HEARD, "--test_fold=1"),
+    "GRID, mp4, mpg and align, sound": Row(
+        "grid", "grid:tiny_audio", ("grid_s1_mp4_128", "grid_s1_mpg", "grid_align"),
+        "raw/grid_s1_mpg/*.mpg", preprocess=(*HEARD, "--frame_size=0", "--test_fold=1"),
     ),
     "Kinetics' layout, GRID": Row(
         "kinetics", "kinetics:tiny", ("grid_s1_mp4_128",), "unseen/*/*.mpg", ("grid_s1_mpg",),
