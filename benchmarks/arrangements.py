@@ -107,14 +107,14 @@ def _rows_of_pictures(folder: Path, names: Sequence[str], split: str) -> list[by
 def living(folder: Path) -> None:
     """Puts ImageNet's pictures, one or two of a class, into two folders, by WordNet's numbers.
 
-    Up to n0246 they are animals.
+    Up to n0265 they are animals.
     """
     (source,) = (folder / "raw").iterdir()
     for kind in ("animal", "other"):
         (folder / "raw" / kind).mkdir()
     for file in sorted(source.iterdir()):
         if number := re.match(r"n(\d{4})\d{4}_", file.name):
-            kind = "animal" if int(number[1]) < 246 else "other"
+            kind = "animal" if int(number[1]) < 266 else "other"
             file.rename(folder / "raw" / kind / file.name)
     shutil.rmtree(source)
 
@@ -355,9 +355,12 @@ def patients(folder: Path) -> None:
     """Puts two patients of the table into tables of their own."""
     (table,) = folder.glob("raw/*/*.csv.zip")
     with zipfile.ZipFile(table) as archive, archive.open(archive.namelist()[0]) as rows:
-        header, *found = (next(rows) for _ in range(1 + ASKED))
-    for number, patient in enumerate(found):
-        (folder / f"unseen/{number}.csv").write_bytes(header + patient)
+        header = next(rows)
+        place = header.decode().split(",").index("case_id")
+        # A patient may have several rows, one a slide.
+        by_patient = itertools.groupby(rows, lambda row: row.split(b",", place + 1)[place])
+        for number, (_, mine) in enumerate(itertools.islice(by_patient, ASKED)):
+            (folder / f"unseen/{number}.csv").write_bytes(header + next(mine))
 
 
 def slides(folder: Path) -> None:

@@ -195,17 +195,19 @@ ROWS = {
         arrange=arrangements.stays,
     ),
     "TCGA-BRCA": Row(
-        "tcga_brca", "tcga_brca:tiny", ("tcga_brca",), "unseen/*.csv", arrange=arrangements.patients
+        "tcga_brca", "tcga_brca:tiny", ("tcga_brca",), "unseen/*.csv", predict=WRITTEN,
+        arrange=arrangements.patients,
     ),
     "TCGA-BRCA, likelihood of intervals": Row(
         "tcga_brca", "tcga_brca:tiny", ("tcga_brca",), "unseen/*.csv",
-        train=("--config.task.likelihood=discrete",), arrange=arrangements.patients,
+        train=("--config.task.likelihood=discrete",), predict=WRITTEN,
+        arrange=arrangements.patients,
     ),
     "TCGA-BRCA, random patches": Row(
         "tcga_brca", "tcga_brca:tiny_bags", ("tcga_brca",), "unseen/*.csv",
         preprocess=("--bags=slides", f"--patch_width={arrangements.WIDTH}"),
         train=(f"--config.data.omics_patches.patches.patch_width={arrangements.WIDTH}",),
-        predict=("--bags={row}/raw/tcga_brca/slides",), arrange=arrangements.slides,
+        predict=("--bags={row}/raw/tcga_brca/slides", *WRITTEN), arrange=arrangements.slides,
     ),
     "text": Row(
         "text_files", "text_mlm:tiny", (), "unseen/README.md",
