@@ -380,13 +380,14 @@ def slides(folder: Path) -> None:
 
 
 def texts(folder: Path) -> None:
-    """Gathers the licences and READMEs of this environment's packages; our own README is unseen."""
+    """Gathers the licences and READMEs of this environment's packages; asks for a hidden word."""
     packages = _packages()
     for file in _documents(packages):
         # Behind a version such as 1.0 a name without an extension would seem to have one.
         name = "-".join(file.relative_to(packages).parts) + ("" if file.suffix else ".txt")
         shutil.copy(file, folder / "raw" / name)
-    shutil.copy(Path(__file__).parent.parent / "README.md", folder / "unseen")
+    hidden = f"Permission is hereby granted, free of {'[MASK]' * 6}, to any person\n"
+    (folder / "unseen/hidden.txt").write_text(hidden, encoding="utf-8")
 
 
 def entailments(folder: Path) -> None:

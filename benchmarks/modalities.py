@@ -210,7 +210,7 @@ ROWS = {
         predict=("--bags={row}/raw/tcga_brca/slides", *WRITTEN), arrange=arrangements.slides,
     ),
     "text": Row(
-        "text_files", "text_mlm:tiny", (), "unseen/README.md",
+        "text_files", "text_mlm:tiny", (), "unseen/hidden.txt",
         preprocess=("--splits=train:0.9,test:0.1", "--piece_bytes=256"), arrange=arrangements.texts,
     ),
     "GLUE's RTE, made of licences": Row(

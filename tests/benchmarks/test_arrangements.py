@@ -302,7 +302,7 @@ def test_licences_without_an_extension_are_texts(folder, monkeypatch):
     listing = DATASETS["text_files"].list_items(str(folder / "raw"), ReadOptions())
     assert {item.path for item in listing.items} == {"a-1.0.dist-info-LICENSE.txt", "b-README.md"}
     assert listing.notes == []
-    assert (folder / "unseen/README.md").exists()
+    assert (folder / "unseen/hidden.txt").read_text().count("[MASK]") == 6
 
 
 def test_sentences_follow_from_those_they_are_among(folder, monkeypatch):
