@@ -12,7 +12,6 @@ import itertools
 import operator
 import re
 import shutil
-import sysconfig
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,7 +26,6 @@ from PIL import Image
 ASKED = 2  # Files that are asked about.
 CLIPS = 15  # Of a class; a row takes seconds then.
 STAYS = {"train": 300, "test": 100}
-PAIRS = {"train": 400, "dev": 100}
 PICTURES = {"train": 100, "test": 20}  # Of a class, in binary batches.
 WIDTH = 16  # Of random features of patches.
 WIDTHS = {"cls": {"audio": 128, "video": 4096}, "main": {"audio": 512, "video": 512}}
@@ -377,59 +375,3 @@ def slides(folder: Path) -> None:
                 slide = row.decode().split(",", place + 1)[place].removesuffix(".svs")
                 bag = draw.normal(size=(draw.integers(1, 40), WIDTH))
                 np.save(bags / f"{slide}.npy", bag.astype(np.float16))
-
-
-def texts(folder: Path) -> None:
-    """Gathers the licences and READMEs of this environment's packages; asks for a hidden word."""
-    packages = _packages()
-    for file in _documents(packages):
-        # Behind a version such as 1.0 a name without an extension would seem to have one.
-        name = "-".join(file.relative_to(packages).parts) + ("" if file.suffix else ".txt")
-        shutil.copy(file, folder / "raw" / name)
-    hidden = f"Permission is hereby granted, free of {'[MASK]' * 6}, to any person\n"
-    (folder / "unseen/hidden.txt").write_text(hidden, encoding="utf-8")
-
-
-def entailments(folder: Path) -> None:
-    """Writes tables of RTE's layout: two sentences of a document, then one of them or of another.
-
-    A sentence follows from two of which it is one; from two of another document it doesn't. The
-    sentences are those of the licences and READMEs of this environment's packages.
-    """
-    documents = map(_sentences, _documents(_packages()))
-    # Each once: many packages have one licence.
-    found = list(dict.fromkeys(pair for one in documents for pair in itertools.pairwise(one)))
-    draw = np.random.default_rng(0)
-    rows = []
-    for number in range(sum(PAIRS.values())):
-        two, others = (found[draw.integers(len(found))] for _ in range(2))
-        whole, said = " ".join(two), (others if number % 2 else two)[draw.integers(2)]
-        # By chance the other one may be one of the two.
-        rows.append((whole, said, "entailment" if said in whole else "not_entailment"))
-    for name, count in PAIRS.items():
-        mine, rows = rows[:count], rows[count:]
-        lines = ["index\tsentence1\tsentence2\tlabel"]
-        lines += ["\t".join((str(index), *row)) for index, row in enumerate(mine)]
-        (folder / f"raw/{name}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    for number, (whole, said, _) in enumerate(mine[:ASKED]):
-        (folder / f"unseen/{number}.txt").write_text(f"{whole}\t{said}\n", encoding="utf-8")
-
-
-def _packages() -> Path:
-    return Path(sysconfig.get_paths()["purelib"])
-
-
-def _documents(packages: Path) -> Iterator[Path]:
-    """Licences and READMEs as plain text."""
-    for file in sorted(packages.rglob("*")):
-        named = file.name.upper().startswith(("LICENSE", "README", "NOTICE"))
-        if named and file.suffix in ("", ".txt", ".md", ".rst") and file.is_file():
-            yield file
-
-
-def _sentences(file: Path) -> Iterator[str]:
-    """Those of a document of about a line, without line ends and tabs."""
-    text = " ".join(file.read_text(encoding="utf-8", errors="ignore").split())
-    for sentence in re.split(r"(?<=[.!?]) (?=[A-Z])", text):
-        if 40 <= len(sentence) <= 120 and sentence.isprintable():
-            yield sentence

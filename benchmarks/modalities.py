@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import IO
 
-from benchmarks import arrangements, report
+from benchmarks import arrangements, report, texts
 
 OUTPUT = pathlib.Path("build/modalities")
 Path = pathlib.Path
@@ -211,11 +211,16 @@ ROWS = {
     ),
     "text": Row(
         "text_files", "text_mlm:tiny", (), "unseen/hidden.txt",
-        preprocess=("--splits=train:0.9,test:0.1", "--piece_bytes=256"), arrange=arrangements.texts,
+        preprocess=("--splits=train:0.9,test:0.1", "--piece_bytes=256"), arrange=texts.files,
     ),
     "GLUE's RTE, made of licences": Row(
         "glue", "glue:tiny", (), "unseen/*.txt", preprocess=("--glue_task=rte",),
-        arrange=arrangements.entailments,
+        arrange=texts.entailments,
+    ),
+    "GLUE's STS-B, made of licences": Row(
+        "glue_stsb", "glue:tiny", (), "unseen/*.txt",
+        train=("--config.task.name=similarity", "--config.data.target=score"),
+        arrange=texts.likenesses,
     ),
 }  # fmt: skip
 """The rows by name, as they are printed."""

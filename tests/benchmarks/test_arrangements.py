@@ -10,27 +10,12 @@ from collections import Counter
 import numpy as np
 import pytest
 import soundfile
+from arranged import listed
 from PIL import Image
 
 from beam_preprocess.datasets import DATASETS
 from beam_preprocess.datasets.dataset import ReadOptions
 from benchmarks import arrangements
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A row's folder before it is arranged."""
-    for part in ("raw", "unseen"):
-        (tmp_path / part).mkdir()
-    return tmp_path
-
-
-def listed(dataset, folder, root="raw", **options):
-    """[(label, split)] of what a dataset lists, and the fields of each item."""
-    made, options, root = DATASETS[dataset], ReadOptions(**options), str(folder / root)
-    items = made.list_items(root, options).items
-    found = [made.read_item(root, item, options) for item in items]
-    return [(item.label, item.split) for item in items], found
 
 
 def test_clips_are_named_after_segments(tmp_path):
@@ -290,39 +275,3 @@ def test_every_slide_but_each_tenth_has_patches(folder):
     _, fields = listed("tcga_brca", folder, "raw/t", **options)
     assert [i for i, one in enumerate(fields) if not len(one["patches"])] == [9, 19]
     assert (folder / "unseen/1.csv").exists()
-
-
-def test_licences_without_an_extension_are_texts(folder, monkeypatch):
-    packages = folder / "packages"
-    for name in ("a-1.0.dist-info/LICENSE", "b/README.md"):
-        (packages / name).parent.mkdir(parents=True)
-        (packages / name).write_text("As is.")
-    monkeypatch.setattr(arrangements, "_packages", lambda: packages)
-    arrangements.texts(folder)
-    listing = DATASETS["text_files"].list_items(str(folder / "raw"), ReadOptions())
-    assert {item.path for item in listing.items} == {"a-1.0.dist-info-LICENSE.txt", "b-README.md"}
-    assert listing.notes == []
-    assert (folder / "unseen/hidden.txt").read_text().count("[MASK]") == 6
-
-
-def test_sentences_follow_from_those_they_are_among(folder, monkeypatch):
-    packages = folder / "packages"
-    packages.mkdir()
-    for name in ("a/LICENSE", "b/README.md", "c/notes.md"):
-        (packages / name).parent.mkdir()
-        text = [f"Sentence number {i} of {name}, which\nis of the right length." for i in range(30)]
-        (packages / name).write_text(" ".join(["Too short.", *text]))
-    monkeypatch.setattr(arrangements, "_packages", lambda: packages)
-    arrangements.entailments(folder)
-    items, fields = listed("glue", folder, glue_task="rte")
-    counts = arrangements.PAIRS
-    assert [split for _, split in items] == ["train"] * counts["train"] + ["val"] * counts["dev"]
-    for (label, _), one in zip(items, fields, strict=True):
-        whole, said = one["text"].decode().split("\t")
-        assert (said in whole) == (label == "entailment")
-        assert whole.count("Sentence number") == 2
-        assert "notes.md" not in whole + said
-        assert "Too short" not in whole
-    labels = [label for label, _ in items]
-    assert 0.5 <= labels.count("entailment") / len(labels) < 0.6
-    assert (folder / "unseen/0.txt").read_bytes().rstrip() == fields[counts["train"]]["text"]
