@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import os
+import posixpath
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -101,6 +102,18 @@ def list_files(root: str) -> list[str]:
     return sorted(path for path in paths if not _hidden(path))
 
 
+def only_folder(root: str) -> str | None:
+    """The folder that holds all that there is below another; None where it isn't one alone."""
+    try:
+        files = list_files(root)
+    except InputError:
+        return None
+    tops = {path.partition("/")[0] for path in files if "/" in path}
+    if len(tops) != 1 or any("/" not in path for path in files):
+        return None
+    return join(root, tops.pop())
+
+
 def tree_items(files: Sequence[str], suffixes: Iterable[str], what: str, root: str) -> Listing:
     """Items of a tree of class folders.
 
@@ -165,6 +178,7 @@ def tree_items(files: Sequence[str], suffixes: Iterable[str], what: str, root: s
         raise InputError(
             f"--input={root}: neither SPLIT/CLASS/FILE nor CLASS/SPLIT/FILE nor CLASS/FILE "
             f"(SPLIT is train, val or test); found: {_found(paths)}"
+            + ("" if any("/" in path for path in paths) else "; name the folder above")
         )
     return Listing(items, notes)
 
@@ -203,6 +217,7 @@ def assign_splits(
     splits: str | None,
     root: str,
     unseen: frozenset[str] = frozenset(),
+    example: str = "train:0.8,test:0.2",
 ) -> list[Item]:
     """Gives every item its split: the data's own, or by hash of the key.
 
@@ -215,6 +230,7 @@ def assign_splits(
       splits: value of `--splits`, or None.
       root: input folder, for messages.
       unseen: classes that training does without.
+      example: of `splits`, for messages.
 
     Returns:
       The items, in the same order, each with a split.
@@ -236,9 +252,11 @@ def assign_splits(
         )
     if not own:
         if not splits:
+            above = "; or name the folder above, which may have them"
             raise InputError(
                 f"--input={root}: the data has no splits; divide it with, for example, "
-                "--splits=train:0.8,test:0.2"
+                f"--splits={example}"
+                + (above if posixpath.basename(root.rstrip("/")) in SPLIT_NAMES else "")
             )
         fractions = parse_splits(splits)
         items = _draw_splits(items, fractions)

@@ -16,6 +16,8 @@ from beam_preprocess.manifest import InputError
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
+    from pipelines.records import Feature
+
 MAX_SHARDS = 99_999  # Five digits in a shard's name.
 # Plain in-process execution. DirectRunner would first try to download another runner's binary.
 LOCAL_RUNNER = "FnApiRunner"
@@ -82,12 +84,20 @@ def describe(name: str) -> str:
         lines += ["", "options of its own:"]
         lines += [f"  --{field.name}={_metavar(field)}  {_option_help(field)}" for field in fields]
     lines += ["", "fields of a record:"]
-    lines += [
-        f"  {field}: {feature.dtype}" + (f" {list(feature.shape)}" if feature.shape else "")
-        for field, feature in dataset.features.items()
-    ]
+    lines += [f"  {field}: {_feature(feature)}" for field, feature in dataset.features.items()]
+    for field in fields:
+        if field.default == "":  # Left out, there is less in a record.
+            further = dataset.further_features(ReadOptions(**{field.name: field.name}))
+            lines += [
+                f"  {name}: {_feature(feature)}, with --{field.name}"
+                for name, feature in further.items()
+            ]
     lines += ["", f"python -m beam_preprocess.run --dataset={name} --input=DIR --output=DIR"]
     return "\n".join(lines).replace("None", "any")
+
+
+def _feature(feature: Feature) -> str:
+    return feature.dtype + (f" {list(feature.shape)}" if feature.shape else "")
 
 
 def _check_name(flag: str, name: str) -> None:

@@ -25,6 +25,7 @@ from pipelines.records import DatasetInfo, Split, shard_name
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
+    from beam_preprocess.datasets.dataset import Dataset
     from beam_preprocess.publish import OutputFolder
     from beam_preprocess.shards import ShardJob, ShardReport
 
@@ -148,14 +149,33 @@ def _list_items(
 ) -> tuple[list[manifest.Item], tuple[str, ...], dict[str, Any], frozenset[str]]:
     """The items with splits, the class names, properties of all records, and unseen classes."""
     dataset = DATASETS[flags.dataset]
-    listing = dataset.list_items(flags.input, flags.reading)
+    listing = _listing(dataset, flags)
     own_splits = any(item.split for item in listing.items)
     splits = flags.splits or (None if own_splits else dataset.default_splits)
-    items = manifest.assign_splits(listing.items, splits, flags.input, listing.unseen)
+    items = manifest.assign_splits(
+        listing.items, splits, flags.input, listing.unseen, dataset.example_splits
+    )
     labels = manifest.class_names(items) if listing.labels is None else listing.labels
+    if len(labels) == 1:
+        listing.notes.append(f"there is one class alone, {labels[0]!r}: nothing to tell apart")
     for note in listing.notes:
         print(f"note: {note}", flush=True)
     return items, labels, listing.properties, listing.unseen
+
+
+def _listing(dataset: Dataset, flags: options.Flags) -> manifest.Listing:
+    """What is in the input folder; where that is one too high, the message names the right one."""
+    try:
+        return dataset.list_items(flags.input, flags.reading)
+    except manifest.InputError as error:
+        inner = manifest.only_folder(flags.input)
+        if inner is None:
+            raise
+        try:
+            dataset.list_items(inner, flags.reading)
+        except manifest.InputError:
+            raise error from None
+        raise manifest.InputError(f"{error}; did you mean --input={inner}?") from None
 
 
 def _run_pipeline(

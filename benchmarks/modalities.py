@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -20,7 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import IO
 
-from benchmarks import arrangements, report
+from benchmarks import arrangements, report, texts
 
 OUTPUT = pathlib.Path("build/modalities")
 Path = pathlib.Path
@@ -55,8 +56,25 @@ class Row:
 DRAWN = ("--splits=train:0.8,test:0.2",)
 WRITTEN = ("--output={row}/answers",)
 FLOWS = {"unseen": ("sintel",), "ask": "unseen/*/*.png", "predict": WRITTEN}
+HEARD = ("--sample_rate=16000",)
+CLIPS = {
+    "archives": ("audioset", "grid_s1_mp4_128", "grid_s1_mpg"), "ask": "raw/eval/*",
+    "arrange": arrangements.segments,
+}  # fmt: skip
 ROWS = {
     "CIFAR-10": Row("image_folder", "cifar10:tiny", ("cifar10_jpeg",), "raw/test/cat/*.jpg"),
+    "CIFAR-10, binary batches": Row(
+        "cifar_binary", "cifar10:tiny", ("cifar10_jpeg",), "unseen/*",
+        arrange=arrangements.binary_batches,
+    ),
+    "CIFAR-100's layout, Tiny ImageNet": Row(
+        "cifar_binary", "cifar100:tiny", ("tiny_imagenet20",), "unseen/*",
+        arrange=arrangements.hundred_batches,
+    ),
+    "ImageNet, animals or not": Row(
+        "image_folder", "imagenet:tiny", ("imagenet_sample",), "raw/animal/*.JPEG",
+        preprocess=("--splits=train:0.8,val:0.2",), arrange=arrangements.living,
+    ),
     "Tiny ImageNet": Row(
         "image_folder", "tiny_imagenet:tiny", ("tiny_imagenet20",), "raw/*/val/*/*.JPEG"
     ),
@@ -83,27 +101,81 @@ ROWS = {
         "sound_folder", "fsdd:tiny", ("ogg_cry_noise",), "raw/*/*/*.ogg",
         preprocess=("--sample_rate=8000", *DRAWN),
     ),
-    "AudioSet": Row(
-        "audioset", "audioset:tiny", ("audioset", "grid_s1_mp4_128", "grid_s1_mpg"), "raw/eval/*",
-        preprocess=("--sample_rate=16000",), arrange=arrangements.segments,
+    "ESC-50's layout, animals": Row(
+        "esc50", "esc50:tiny", ("animal_sounds",), "raw/audio/1-*.wav",
+        arrange=arrangements.environments,
+    ),
+    "Speech Commands' layout, FSDD": Row(
+        "speech_commands", "speech_commands:tiny", ("fsdd",), "raw/7/*.wav", preprocess=HEARD,
+        arrange=arrangements.words,
+    ),
+    "FSDD, wav, flac, ogg and mp3": Row(
+        "sound_folder", "fsdd:tiny", ("fsdd",), "raw/7/*.mp3",
+        preprocess=("--sample_rate=8000", *DRAWN), arrange=arrangements.formats,
+    ),
+    "AudioSet": Row("audioset", "audioset:tiny", preprocess=HEARD, **CLIPS),
+    "AudioSet, spectrogram and picture": Row(
+        "audioset", "audioset:tiny_mel_video", preprocess=HEARD, **CLIPS
+    ),
+    "AudioSet, picture": Row("audioset", "audioset:tiny_video", preprocess=HEARD, **CLIPS),
+    "AudioSet, samples": Row(
+        "audioset", "audioset:tiny_raw", preprocess=(*HEARD, "--frame_size=0"), **CLIPS
+    ),
+    "AudioSet, spectrogram": Row(
+        "audioset", "audioset:tiny_mel", preprocess=(*HEARD, "--frame_size=0"), **CLIPS
     ),
     "GRID, mp4": Row(
         "grid", "grid:tiny", ("grid_s1_mp4_128",), "unseen/*/*.mpg", ("grid_s1_mpg",),
-        preprocess=("--sample_rate=16000",),
+        preprocess=HEARD,
+    ),
+    "GRID, mp4, picture": Row(
+        "grid", "grid:tiny_video", ("grid_s1_mp4_128",), "unseen/*/*.mpg", ("grid_s1_mpg",),
+        preprocess=HEARD,
+    ),
+    "GRID, mp4, mpg and align, sound": Row(
+        "grid", "grid:tiny_audio", ("grid_s1_mp4_128", "grid_s1_mpg", "grid_align"),
+        "raw/grid_s1_mpg/*.mpg", preprocess=(*HEARD, "--frame_size=0", "--test_fold=1"),
     ),
     "Kinetics' layout, GRID": Row(
         "kinetics", "kinetics:tiny", ("grid_s1_mp4_128",), "unseen/*/*.mpg", ("grid_s1_mpg",),
-        preprocess=("--sample_rate=16000", "--frame_size=72", "--splits=train:0.8,val:0.2"),
+        preprocess=(*HEARD, "--frame_size=72", "--splits=train:0.8,val:0.2"),
         predict=WRITTEN, arrange=arrangements.commands,
     ),
     "AVCA's UCF, random features": Row(
         "avca", "avca:tiny", ("AVCA",), "unseen/*.npz", preprocess=("--benchmark=ucf", "--stage=1"),
         arrange=arrangements.clip_features,
     ),
+    "AVCA's VGGSound, packs of random features": Row(
+        "avca", "avca:tiny", ("AVCA",), "unseen/*.npz",
+        preprocess=("--benchmark=vggsound", "--stage=1"),
+        arrange=functools.partial(arrangements.clip_features, benchmark="VGGSound", clips=3),
+    ),
+    "AVCA's ActivityNet, stage 2, random features": Row(
+        "avca", "avca:tiny_stage2", ("AVCA",), "unseen/*.npz",
+        preprocess=("--benchmark=activitynet", "--stage=2", "--feature_set=main"),
+        train=(
+            "--config.task.bias=0.6", "--config.data.clip_features.audio_width=512",
+            "--config.data.clip_features.video_width=512",
+        ),
+        arrange=functools.partial(
+            arrangements.clip_features, benchmark="ActivityNet", stage=2, feature_set="main",
+            clips=3,
+        ),
+    ),
+    "AVCA's UCF, clips of GRID": Row(
+        "avca_clips", "avca:tiny_clips", ("AVCA", "grid_s1_mp4_128"), "unseen/*.mp4",
+        preprocess=("--benchmark=ucf", "--stage=1", "--frame_size=32", *HEARD),
+        arrange=arrangements.actions,
+    ),
     "flow, FlyingChairs": Row(
         "flyingchairs", "flow:tiny", ("flyingchairs",), preprocess=("--splits=train:1",),
         train=("--config.data.eval_split=train", "--config.data.flow.eval_size=(384, 512)"),
         **FLOWS,
+    ),
+    "flow, KITTI 2015's layout": Row(
+        "kitti2015", "flow:tiny", ("flyingchairs",), preprocess=("--splits=train:1",),
+        train=("--config.data.eval_split=train", "--config.data.flow.eval_size=(384, 512)"),
+        arrange=arrangements.kitti, **FLOWS,
     ),
     "flow, Sintel": Row(
         "sintel", "flow:tiny", ("sintel",), preprocess=("--splits=train:1",),
@@ -123,21 +195,32 @@ ROWS = {
         arrange=arrangements.stays,
     ),
     "TCGA-BRCA": Row(
-        "tcga_brca", "tcga_brca:tiny", ("tcga_brca",), "unseen/*.csv", arrange=arrangements.patients
+        "tcga_brca", "tcga_brca:tiny", ("tcga_brca",), "unseen/*.csv", predict=WRITTEN,
+        arrange=arrangements.patients,
+    ),
+    "TCGA-BRCA, likelihood of intervals": Row(
+        "tcga_brca", "tcga_brca:tiny", ("tcga_brca",), "unseen/*.csv",
+        train=("--config.task.likelihood=discrete",), predict=WRITTEN,
+        arrange=arrangements.patients,
     ),
     "TCGA-BRCA, random patches": Row(
         "tcga_brca", "tcga_brca:tiny_bags", ("tcga_brca",), "unseen/*.csv",
         preprocess=("--bags=slides", f"--patch_width={arrangements.WIDTH}"),
         train=(f"--config.data.omics_patches.patches.patch_width={arrangements.WIDTH}",),
-        predict=("--bags={row}/raw/tcga_brca/slides",), arrange=arrangements.slides,
+        predict=("--bags={row}/raw/tcga_brca/slides", *WRITTEN), arrange=arrangements.slides,
     ),
     "text": Row(
-        "text_files", "text_mlm:tiny", (), "unseen/README.md",
-        preprocess=("--splits=train:0.9,test:0.1", "--piece_bytes=256"), arrange=arrangements.texts,
+        "text_files", "text_mlm:tiny", (), "unseen/hidden.txt",
+        preprocess=("--splits=train:0.9,test:0.1", "--piece_bytes=256"), arrange=texts.files,
     ),
     "GLUE's RTE, made of licences": Row(
         "glue", "glue:tiny", (), "unseen/*.txt", preprocess=("--glue_task=rte",),
-        arrange=arrangements.entailments,
+        arrange=texts.entailments,
+    ),
+    "GLUE's STS-B, made of licences": Row(
+        "glue_stsb", "glue:tiny", (), "unseen/*.txt",
+        train=("--config.task.name=similarity", "--config.data.target=score"),
+        arrange=texts.likenesses,
     ),
 }  # fmt: skip
 """The rows by name, as they are printed."""

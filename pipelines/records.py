@@ -132,7 +132,10 @@ class DatasetInfo:
         """
         if name not in self.splits:
             known = ", ".join(sorted(self.splits))
-            raise DatasetError(f"dataset {self.name} has no split {name!r}; it has {known}")
+            raise DatasetError(
+                f"dataset {self.name} has no split {name!r}; it has {known}: name one by --split, "
+                "or in training by --config.data.eval_split"
+            )
         return self.splits[name]
 
     def to_json(self) -> str:

@@ -3,7 +3,7 @@
 Prints ``file: label score`` for every file, in the order given. A file that can't be read gets a
 line on standard error, the others are answered all the same, and the exit code is 2. A model of
 optical flow takes pairs of files, first and second frame, and writes each flow into --output; an
-autoencoder writes the reconstruction of each video there.
+autoencoder writes the reconstruction of each video there, a model of survival each patient's curve.
 """
 
 # ruff: noqa: I001
@@ -33,7 +33,7 @@ JSON = flags.DEFINE_bool("json", False, "Whether to print one JSON object a file
 OUTPUT = flags.DEFINE_string(
     "output",
     ".",
-    "Folder for answers that are files: a pair's flow, a video's reconstruction.",
+    "Folder for answers that are files: a flow, a reconstruction, a survival curve.",
     allow_override=True,  # Other commands have one too, and a process may import several.
 )
 

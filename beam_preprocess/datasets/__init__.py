@@ -5,6 +5,7 @@ from __future__ import annotations
 from beam_preprocess.datasets import (
     audioset,
     avca,
+    avca_clips,
     cifar_binary,
     digits,
     esc50,
@@ -30,6 +31,7 @@ from beam_preprocess.datasets.dataset import Dataset
 DATASETS: dict[str, Dataset] = {
     "audioset": audioset.DATASET,
     "avca": avca.DATASET,
+    "avca_clips": avca_clips.DATASET,
     "cifar_binary": cifar_binary.DATASET,
     "digits": digits.DATASET,
     "esc50": esc50.DATASET,

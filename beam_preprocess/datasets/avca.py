@@ -13,8 +13,8 @@ import csv
 import dataclasses
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -51,15 +51,49 @@ def widths(options: ReadOptions) -> dict[str, int]:
     }
 
 
+class Source(Protocol):
+    """Where the clips of a benchmark are.
+
+    Attributes:
+      where: that is, for a note: "of the features".
+    """
+
+    where: str
+
+    def item(self, clip: str, label: str, name: str, split: str) -> manifest.Item | None:
+        """A clip of the list `name`; None: it isn't there and is left aside."""
+
+    def unlisted(self, name: str, classes: frozenset[str]) -> list[list[str]] | None:
+        """The clips of a list whose .csv isn't there, with their classes; None: that is needed."""
+
+
+Find = Callable[[str, list[str], str, ReadOptions], Source]
+"""(input folder, its files, the benchmark's folder among them, options) to where clips are."""
+
+
 def list_items(root: str, options: ReadOptions) -> manifest.Listing:
     """Lists the clips of a stage; of features, opens no more than the names in .h5 files.
+
+    Raises:
+      InputError: as `list_clips`; no features.
+    """
+    return list_clips(root, options, _Features.find)
+
+
+def list_clips(root: str, options: ReadOptions, find: Find) -> manifest.Listing:
+    """Lists the clips of a stage.
 
     Classes are those of the lists' .txt files, as in the benchmark: clips of others are left aside.
     A class is found under its name in other files also where these spell it in capitals.
 
+    Args:
+      root: input folder.
+      options: benchmark, stage, and whose class splits.
+      find: looks for the clips.
+
     Raises:
       InputError: files of the benchmark are missing or hold something else, a class without a word
-        vector or both seen and unseen, a clip in two lists, no features.
+        vector or both seen and unseen, a clip in two lists; as `find` and `Source.unlisted`.
     """
     files = manifest.list_files(root)
     folder = _folder(root, files, options.benchmark)
@@ -74,8 +108,8 @@ def list_items(root: str, options: ReadOptions) -> manifest.Listing:
         )
     labels = tuple(sorted(seen | unseen))
     vectors = _vectors(root, files, folder, labels, options)
-    source = _Source.find(root, files, folder, options)
-    items, notes, listed, aside = [], [], {}, 0
+    source = find(root, files, folder, options)
+    items, notes, listed, aside, missing = [], [], {}, 0, 0
     for name, split in LISTS[options.stage].items():
         rows = _rows(root, files, folder, name, classes[name], source, notes, options)
         for clip, label in rows:
@@ -86,7 +120,12 @@ def list_items(root: str, options: ReadOptions) -> manifest.Listing:
                 where = f"{listed[clip]} and {name}" if listed[clip] != name else f"{name} twice"
                 raise manifest.InputError(f"--input={root}: clip {clip} is listed in {where}")
             listed[clip] = name
-            items.append(source.item(clip, label, name, split))
+            if item := source.item(clip, label, name, split):
+                items.append(item)
+            else:
+                missing += 1
+    if missing:
+        notes.append(f"{missing:,} clips of the lists have no file: left aside")
     if aside:
         notes.append(f"{aside:,} clips of classes that the lists' .txt don't name were left aside")
     properties = {"unseen": sorted(unseen), "word_vectors": records.pack_floats(vectors)}
@@ -151,7 +190,7 @@ def check_record(fields: dict[str, Any], where: str) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Source:
+class _Features:
     """Where the features are.
 
     Attributes:
@@ -159,6 +198,7 @@ class _Source:
       clips: of .npz files, by the clip's name; None where there are packs.
       packs: .h5 files in lower case -> as they are written.
       places: the clips of a pack, opened as they are asked for -> their places in it.
+      where: see `Source`.
     """
 
     root: str
@@ -166,9 +206,10 @@ class _Source:
     clips: Mapping[str, str] | None
     packs: Mapping[str, str]
     places: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    where: ClassVar[str] = "of the features"
 
     @classmethod
-    def find(cls, root: str, files: list[str], folder: str, options: ReadOptions) -> _Source:
+    def find(cls, root: str, files: list[str], folder: str, options: ReadOptions) -> _Features:
         below = f"{folder}features/{options.feature_set}_features/"
         mine = [path for path in files if path.startswith(below)]
         packs = {path.lower(): path for path in mine if path.lower().endswith(".h5")}
@@ -198,9 +239,15 @@ class _Source:
         path = f"{self.folder}{modality}/{name}/{label}.h5"
         return self.packs.get(path.lower(), path)
 
-    def names(self, name: str, label: str) -> Iterable[str]:
-        """The clips in the pack of a class."""
-        return self._places(self.pack("audio", name, label))
+    def unlisted(self, name: str, classes: frozenset[str]) -> list[list[str]] | None:
+        """Those that the packs of the list's classes name; single files need the list."""
+        if self.clips is not None:
+            return None
+        return [
+            [clip, label]
+            for label in sorted(classes)
+            for clip in self._places(self.pack("audio", name, label))
+        ]
 
     def _places(self, path: str) -> dict[str, int]:
         if path not in self.places:
@@ -232,22 +279,32 @@ def _text(root: str, files: list[str], path: str) -> str:
     return read_text(root, path)
 
 
-def _list_path(folder: str, name: str, options: ReadOptions) -> str:
+def list_path(folder: str, name: str, options: ReadOptions) -> str:
+    """Path of a list of clips or classes, below the input folder."""
     return f"{folder}class-split/{options.feature_set}_split/{name}"
 
 
 def _classes(
     root: str, files: list[str], folder: str, name: str, options: ReadOptions
 ) -> frozenset[str]:
-    path = _list_path(folder, f"{name}.txt", options)
+    path = list_path(folder, f"{name}.txt", options)
     found = frozenset(filter(None, map(str.strip, _text(root, files, path).splitlines())))
     if not found:
         raise manifest.InputError(f"{manifest.join(root, path)} names no class")
     return found
 
 
-def _table(root: str, files: list[str], path: str, columns: tuple[str, str]) -> list[list[str]]:
-    """The two columns of a csv file."""
+def read_table(root: str, files: list[str], path: str, columns: tuple[str, str]) -> list[list[str]]:
+    """The two columns of a csv file.
+
+    Args:
+      root: input folder. files: those in it.
+      path: of the file.
+      columns: their names.
+
+    Raises:
+      InputError: no such file, no text, no such column, an empty cell.
+    """
     where = manifest.join(root, path)
     rows = csv.DictReader(_text(root, files, path).splitlines())
     if missing := [column for column in columns if column not in (rows.fieldnames or ())]:
@@ -267,16 +324,16 @@ def _rows(
     folder: str,
     name: str,
     classes: frozenset[str],
-    source: _Source,
+    source: Source,
     notes: list[str],
     options: ReadOptions,
 ) -> list[list[str]]:
-    """Clips of a list with their classes; of a list that wasn't given, those of the packs."""
-    path = _list_path(folder, f"{name}.csv", options)
-    if path in files or source.clips is not None:
-        return _table(root, files, path, ("filename", "label"))
-    rows = [[clip, label] for label in sorted(classes) for clip in source.names(name, label)]
-    notes.append(f"there is no {path}: its {len(rows):,} clips are those of the features")
+    """Clips of a list with their classes; of a list that wasn't given, those of the source."""
+    path = list_path(folder, f"{name}.csv", options)
+    rows = None if path in files else source.unlisted(name, classes)
+    if rows is None:
+        return read_table(root, files, path, ("filename", "label"))
+    notes.append(f"there is no {path}: its {len(rows):,} clips are those {source.where}")
     return rows
 
 
@@ -295,7 +352,7 @@ def _vectors(
     except Rejected as error:
         raise manifest.InputError(f"--input={root}: {error.detail}") from None
     names_path = f"{folder}class-split/{options.benchmark}_w2v_class_names.csv"
-    names = dict(_table(root, files, names_path, ("original", "manual")))
+    names = dict(read_table(root, files, names_path, ("original", "manual")))
     by_lower = {name.lower(): manual for name, manual in names.items()}
     found = []
     for label in labels:

@@ -7,6 +7,7 @@ import errno
 import functools
 import io
 import os
+import re
 import stat
 from collections.abc import Callable
 from typing import Any, BinaryIO
@@ -123,6 +124,12 @@ class Dataset:
     properties: Callable[[ReadOptions], dict[str, Any]] = lambda options: {}
     default_splits: str | None = None
     write_raw: Callable[[str], None] | None = None
+
+    @property
+    def example_splits(self) -> str:
+        """What `--splits` can be, for messages: that of the layouts, if they name one."""
+        found = re.search(r"--splits=(\w[\w:.,]*\w)", " ".join(self.layouts))
+        return found[1] if found else "train:0.8,test:0.2"
 
     def record_features(self, options: ReadOptions) -> dict[str, Feature]:
         """All fields of a record that is read with these options."""

@@ -78,8 +78,8 @@ def _split(root: str, names: list[str], splits: list[str] | None, number: int) -
 DATASET = frame_pairs.dataset(
     summary="FlyingChairs: pairs of frames with their flow",
     layouts=(
-        "NNNNN_img1.ppm, NNNNN_img2.ppm, NNNNN_flow.flo in any folder (data/), and perhaps "
-        "FlyingChairs_train_val.txt; else --splits=train:0.97,val:0.03",
+        "NNNNN_img1.ppm, NNNNN_img2.ppm, NNNNN_flow.flo in any folder (data/), and perhaps",
+        "  FlyingChairs_train_val.txt; else --splits=train:0.97,val:0.03",
         "NNNNNNN-img0.ppm, NNNNNNN-img1.ppm, NNNNNNN-gt.flo, as FlowNet 2's samples are named",
     ),
     list_items=list_items,

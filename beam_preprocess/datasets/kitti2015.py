@@ -48,8 +48,8 @@ def files(item: manifest.Item) -> frame_pairs.Files:
 DATASET = frame_pairs.dataset(
     summary="KITTI 2015, training pairs with flow_occ, or flow_noc where that is missing",
     layouts=(
-        "training/image_2/NNNNNN_10.png and NNNNNN_11.png, training/flow_occ/NNNNNN_10.png (or "
-        "flow_noc), with --splits=train:0.8,val:0.2",
+        "training/image_2/NNNNNN_10.png and NNNNNN_11.png, training/flow_occ/NNNNNN_10.png",
+        "  (or flow_noc), with --splits=train:0.8,val:0.2",
     ),
     list_items=list_items,
     files=files,

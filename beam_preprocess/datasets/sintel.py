@@ -92,8 +92,8 @@ def _sequences(
 DATASET = frame_pairs.dataset(
     summary="MPI Sintel, clean and final pass, or single pairs; splits are drawn by scene",
     layouts=(
-        "training/clean|final/SCENE/frame_NNNN.png, training/flow/SCENE/frame_NNNN.flo, "
-        "training/invalid/SCENE/frame_NNNN.png, with --splits=train:0.9,val:0.1",
+        "training/clean|final/SCENE/frame_NNNN.png, training/flow/SCENE/frame_NNNN.flo,",
+        "  training/invalid/SCENE/frame_NNNN.png, with --splits=train:0.9,val:0.1",
         "NAME_NNNN.flo beside its frames, NAME_NNNN.png and the next; --splits=train:1 for all",
     ),
     list_items=list_items,

@@ -67,7 +67,10 @@ def test_files_left_aside_are_counted():
     [
         ([], r"no images \(\.png\) in class folders; found: no files"),
         (["a.txt"], "found: 1 files such as a.txt"),
-        (["1.png", "2.png"], "neither SPLIT/CLASS/FILE nor .* found: 2 files such as 1.png, 2.png"),
+        (
+            ["1.png", "2.png"],
+            "neither SPLIT/CLASS/FILE nor .* files such as 1.png, 2.png; name the folder above",
+        ),
         (["data/train/cat/1.png"], "neither SPLIT/CLASS/FILE"),
         (["train/cat/1.png", "val/1.png"], "val/1.png lies in no class folder; expected val/CLASS"),
         (["train/a/b/1.png"], "train/a/b/1.png is nested too deep"),
@@ -91,6 +94,23 @@ def test_listing_skips_hidden_files_and_survives_link_cycles(tmp_path):
     assert not [path for path in files if "DS_Store" in path or "MACOSX" in path or ".git" in path]
     with pytest.raises(InputError, match="no such folder"):
         manifest.list_files(str(tmp_path / "missing"))
+
+
+def test_the_folder_that_holds_all_is_found(tmp_path):
+    assert manifest.only_folder(str(tmp_path / "missing")) is None
+    assert manifest.only_folder(str(tmp_path)) is None
+    for name in ("inner/a/1.png", "inner/2.png", ".hidden/3.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).touch()
+    assert manifest.only_folder(str(tmp_path)) == str(tmp_path / "inner")
+    assert manifest.only_folder(str(tmp_path / "inner")) is None
+
+
+def test_who_names_a_split_s_folder_is_told_of_the_one_above():
+    with pytest.raises(InputError, match="--splits=train:0.9,val:0.1; or name the folder above"):
+        manifest.assign_splits(items(9), None, "IN/train/", example="train:0.9,val:0.1")
+    with pytest.raises(InputError, match="--splits=train:0.8,test:0.2$"):
+        manifest.assign_splits(items(9), None, "IN")
 
 
 def test_splits_by_hash_come_near_their_fractions_and_stay():

@@ -8,7 +8,7 @@ from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 from beam_preprocess import options
 from beam_preprocess.datasets import DATASETS
 from beam_preprocess.datasets.dataset import ReadOptions
-from beam_preprocess.manifest import InputError
+from beam_preprocess.manifest import InputError, parse_splits
 
 NEEDED = ["--dataset=digits", "--input=a", "--output=b"]
 
@@ -98,6 +98,18 @@ def test_a_dataset_says_all_about_itself_without_other_flags(capsys):
     for text in ("meta/esc50.csv", "--sample_rate=N", "--test_fold=N", "audio: int16 [any]"):
         assert text in shown
     assert "--num_points" not in shown
+
+
+def test_what_a_record_has_because_of_an_option_is_said(capsys):
+    with pytest.raises(SystemExit):
+        options.parse(["--help-dataset=tcga_brca"])
+    assert "\n  patches: float32 [any], with --bags\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_dataset_fits_the_screen_and_its_splits_can_be_parsed(name):
+    assert all(len(line) <= 100 for line in (DATASETS[name].summary, *DATASETS[name].layouts))
+    assert sum(parse_splits(DATASETS[name].example_splits).values()) == pytest.approx(1)
 
 
 def test_the_list_of_datasets_has_all_of_them(capsys):

@@ -89,6 +89,32 @@ def test_everything_arrives_and_the_description_fits(raw, arguments, tmp_path, c
     assert not (out / publish.WORK_FOLDER).exists()
 
 
+@pytest.mark.parametrize(
+    ("folder", "flags", "message"),
+    [
+        ("", [], r"neither SPLIT/CLASS/FILE .*; did you mean --input={0}/raw\?$"),
+        ("", ["--dataset=fsdd"], "none of 40 files is named DIGIT_SPEAKER_INDEX.wav.*2.wav$"),
+        ("raw/train", [], "has no splits; .*test:0.2; or name the folder above"),
+        ("raw/train/cat", [], r"neither SPLIT/CLASS/FILE .*, \S*JPEG; name the folder above$"),
+    ],
+)
+def test_the_folder_that_was_meant_is_named(raw, tmp_path, folder, flags, message):
+    asked = ["--dataset=image_folder", f"--input={raw.parent / folder}", *flags]
+    with pytest.raises(InputError, match=message.format(raw.parent)):
+        run.run([*asked, f"--output={tmp_path.parent / f'{tmp_path.name}-out'}"])
+
+
+def test_one_class_alone_is_noted(raw, tmp_path, capsys):
+    flags = [f"--input={raw.parent}", "--splits=train:0.8,test:0.2", "--shards=1"]
+    for label in ("cat", "dog"):
+        for path in raw.glob(f"*/{label}/*"):
+            path.rename(raw / path.name)
+    for folder in [*raw.glob("*/*/"), *raw.glob("*/")]:
+        folder.rmdir()
+    run.run(["--dataset=image_folder", *flags, f"--output={tmp_path.parent / tmp_path.name}-out"])
+    assert "note: there is one class alone, 'raw': nothing to tell apart" in capsys.readouterr().out
+
+
 def test_tfds_opens_the_folder(arguments, tmp_path):
     import tensorflow_datasets as tfds
 

@@ -10,10 +10,12 @@ import io
 import json
 import re
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from pipelines.records import DatasetInfo
 from tf_perceiver.tasks.survival import concordance_index
@@ -112,6 +114,7 @@ def test_from_a_table_to_a_prediction(tmp_path, command, likelihood, bags):
     bad = tmp_path / "several.csv"
     bad.write_text("\n".join(",".join(row) for row in rows[:4]) + "\n")
     predict = ["tf_perceiver.predict", f"--model={workdir / 'saved_model'}"]
+    predict.append(f"--output={tmp_path / 'curves'}")
     if bags:
         refused = command(*predict, files[0])
         assert refused.returncode == 2
@@ -134,6 +137,9 @@ def test_from_a_table_to_a_prediction(tmp_path, command, likelihood, bags):
         assert shares == sorted(shares, reverse=True)
         assert months == sorted(months)
         assert 0 <= shares[-1] <= shares[0] <= 1
+        assert answer["picture"] == f"{tmp_path}/curves/{Path(answer['file']).stem}_survival.png"
+        drawn = np.asarray(Image.open(answer["picture"]).convert("RGB")).astype(int)
+        assert (drawn[..., 2] - drawn[..., 0] > 100).any()  # The curve is blue.
     # The raw files asked one by one are as well ordered as the evaluation found the split.
     times, censored = np.array([row[2:4] for row in asked.values()], float).T
     risks = [answer["risk"] for answer in answers]
@@ -143,7 +149,8 @@ def test_from_a_table_to_a_prediction(tmp_path, command, likelihood, bags):
     result = command(*predict, files[0], bad)
     assert result.returncode == 2
     assert re.fullmatch(
-        re.escape(str(files[0])) + r": risk -?\d+\.\d{4}; survival (\d+ months \d+\.\d %(, )?)+\n",
+        re.escape(str(files[0]))
+        + r": risk -?\d+\.\d{4}; survival (\d+ months \d+\.\d %(, )?)+; \S+_survival.png\n",
         result.stdout,
     )
     assert f"error: {bad} has 2 patients; give each a file of its own" in result.stderr

@@ -1,9 +1,11 @@
-"""Zero-shot learning from features to a prediction: both stages, on clips that the test invents."""
+"""Zero-shot learning from features, or from clips, to a prediction; the test invents both."""
 
 from __future__ import annotations
 
 import json
+import shutil
 
+import clips
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -89,3 +91,35 @@ def test_from_features_to_the_names_of_classes_never_seen(tmp_path, command):
     alone = {f"{name}_features": tf.constant(rows[None]) for name, rows in other.items()}
     np.testing.assert_allclose(both[1], serve(**alone)["probabilities"][0], atol=1e-6)
     assert both.shape == (2, 12)
+
+
+def test_from_clips_to_the_names_of_classes(tmp_path, command):
+    raw.write(tmp_path / "raw", stages=(1,))
+    shutil.rmtree(tmp_path / "raw/features")
+    for name, count in (("train", 2), ("val_seen", 1), ("val_unseen", 1)):
+        labels, numbers = raw.LISTS[f"stage_1_{name}"]
+        for place, label in enumerate(labels):  # Told by when there is a flash and a beep.
+            beep = (0.1 * place, 0.1 * place + 0.1)
+            video = clips.encoded(
+                times=clips.regular(0.8), sound=clips.tone(16_000, 0.8, beep), flash=beep
+            )
+            for number in numbers[:count]:
+                (tmp_path / f"raw/{raw.clip(label, number)}.mp4").write_bytes(video)
+    command(
+        "beam_preprocess.run", "--dataset=avca_clips", f"--input={tmp_path / 'raw'}",
+        f"--output={tmp_path / 'data'}", "--sample_rate=16000", "--frame_size=32", "--shards=1",
+    ).check()  # fmt: skip
+    command(
+        "tf_perceiver.train", "--config=configs/avca.py:tiny_clips", f"--data={tmp_path / 'data'}",
+        f"--workdir={tmp_path / 'run'}", "--config.train.steps=2",
+    ).check()  # fmt: skip
+    told = command("tf_perceiver.evaluate", f"--workdir={tmp_path / 'run'}").check().stdout
+    row = json.loads(told.splitlines()[-1])
+    assert (row["split"], row["examples"]) == ("val", 9)
+    assert 0 <= row["harmonic_mean"] <= 1
+    command("tf_perceiver.export", f"--workdir={tmp_path / 'run'}").check()
+    asked = sorted(map(str, (tmp_path / "raw").glob("*.mp4")))[:3]
+    model = f"--model={tmp_path / 'run/saved_model'}"
+    answers = command("tf_perceiver.predict", model, "--json", *asked).check().stdout.splitlines()
+    assert [json.loads(line)["file"] for line in answers] == asked
+    assert {json.loads(line)["label"] for line in answers} <= set(raw.SEEN + raw.LATER)

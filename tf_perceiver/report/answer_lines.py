@@ -79,16 +79,24 @@ def risk(answer: Answer, wanted: Wanted) -> str:
 
 
 def survival(answer: Answer, wanted: Wanted) -> str:
-    """The risk, and the probability of living longer than some times."""
+    """The risk and the probability of living longer than some times; writes NAME_survival.png."""
+    # Here, not above: other answers need no matplotlib, which takes a second.
+    from tf_perceiver.report import style
+    from tf_perceiver.report import survival as drawn
+
     said = answer.said
+    wanted.output.mkdir(parents=True, exist_ok=True)
+    picture = wanted.output / f"{Path(answer.file).stem}_survival.png"
+    picture.write_bytes(style.png(drawn.curve(said["times"], said["survival"])))
     risk = float(said["risk"])
     curve = [(float(t), float(p)) for t, p in zip(said["times"], said["survival"], strict=True)]
     if wanted.as_json:
         points = [{"months": months, "survival": share} for months, share in curve]
-        return _json({"file": answer.file, "risk": risk, "curve": points})
+        row = {"file": answer.file, "risk": risk, "curve": points}
+        return _json(row | {"picture": str(picture)})
     places = np.unique(np.linspace(0, len(curve) - 1, CURVE_POINTS).round().astype(int))
     shown = ", ".join(f"{curve[i][0]:.0f} months {100 * curve[i][1]:.1f} %" for i in places)
-    return f"{answer.file}: risk {risk:.4f}; survival {shown}"
+    return f"{answer.file}: risk {risk:.4f}; survival {shown}; {picture}"
 
 
 def score(answer: Answer, wanted: Wanted) -> str:
@@ -151,7 +159,8 @@ def _json(row: dict) -> str:
     return json.dumps(row, ensure_ascii=False)
 
 
-WRITING = frozenset({"autoencoding", "flow"})  # Tasks whose answers are files, one at a time.
+# Tasks whose answers are files, one at a time.
+WRITING = frozenset({"autoencoding", "flow", "survival"})
 LINES = {
     "autoencoding": reconstruction,
     "audioset": label,

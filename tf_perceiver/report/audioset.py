@@ -150,6 +150,7 @@ def draw_curves(
     colors = colormaps["viridis"](np.linspace(0, 0.9, len(order)))
     for c, color in zip(order, colors, strict=True):
         precision, recall, _ = precision_recall_curve(kept["labels"][:, c], kept["scores"][:, c])
+        precision[-1] = precision[-2]  # It ends in a point of its own, full precision at none.
         name = f"{style.plain(style.shorten(labels[c]))}, AP {precisions[c]:.2f}"
         axes.step(recall, precision, where="post", color=color, linewidth=1.4, label=name)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))

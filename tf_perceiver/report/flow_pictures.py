@@ -133,5 +133,5 @@ def _draw(axes: Axes, picture: np.ndarray, largest: float) -> None:
         axes.imshow(picture, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    for spine in axes.spines.values():  # What doesn't move is as white as the page.
+        spine.set(color=style.FAINT, linewidth=0.4)

@@ -15,6 +15,7 @@ from tf_perceiver.report import sounds, style, videos
 # The view on point clouds: from the front, to the right, a little from above; in degrees.
 _ELEVATION, _AZIMUTH = 22, -60
 _TOWARDS_EYE = np.array([0.46, -0.80, 0.37])
+_BELOW = 14  # Characters of a label that fit below a picture, in bold and with a share.
 _SCATTER = {"edgecolors": "none", "depthshade": False}
 
 
@@ -61,11 +62,11 @@ def samples(chosen: Sequence[Sample], columns: int = 6, rate: int = 0) -> Figure
         draw_input(axes, sample.array, rate)
         color = style.BLUE if sample.right else style.VERMILION
         mark = "\N{CHECK MARK}" if sample.right else "\N{BALLOT X}"
-        name = style.plain(style.shorten(sample.answer))
+        name = style.plain(style.shorten(sample.answer, _BELOW))
         caption = f"{mark} {name} ({100 * sample.score:.0f} %)"
         _caption(axes, caption, color, line=0, weight="bold")
         if not sample.right:
-            name = style.plain(style.shorten(sample.truth))
+            name = style.plain(style.shorten(sample.truth, _BELOW))
             truth = f"is {name} ({100 * sample.truth_score:.0f} %)"
             _caption(axes, truth, style.INK, line=1)
     return figure

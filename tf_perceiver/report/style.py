@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 DPI = 160
 BLUE, VERMILION, INK, FAINT = "#0072B2", "#D55E00", "#24292f", "#8b949e"
-_LABEL_CHARACTERS = 18  # As many fit below a picture and beside a matrix.
+_LABEL_CHARACTERS = 18  # As many fit beside a matrix.
 
 
 def png(figure: Figure) -> bytes:
@@ -40,11 +40,11 @@ def quiet(axes: Axes, frame: bool = False) -> None:
     axes.tick_params(colors=INK, length=2.5, width=0.6)
 
 
-def shorten(label: str) -> str:
-    """A label cut to what has room, with an ellipsis where something was cut off."""
-    if len(label) <= _LABEL_CHARACTERS:
+def shorten(label: str, most: int = _LABEL_CHARACTERS) -> str:
+    """A label cut to so many characters, with an ellipsis where something was cut off."""
+    if len(label) <= most:
         return label
-    return label[: _LABEL_CHARACTERS - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
+    return label[: most - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def plain(text: str) -> str:

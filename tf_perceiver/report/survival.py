@@ -111,6 +111,18 @@ def halves(kept: Kept) -> Section:
     )
 
 
+def curve(times: np.ndarray, survival: np.ndarray) -> Figure:
+    """Draws what is predicted for one patient.
+
+    Args:
+      times: [K], months. survival: [K], probabilities of living longer.
+    """
+    figure, axes = _axes()
+    axes.plot(np.append(0, times), np.append(1, survival), color=style.BLUE)
+    axes.set_xlim(0, None)
+    return figure
+
+
 def patients(kept: Kept) -> Section:
     """The predicted curves of a few patients, from the lowest risk to the highest."""
     figure, axes = _axes()

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import PercentFormatter
 
-from tf_perceiver.report import charts, sections, style
+from tf_perceiver.report import charts, pictures, sections, style, videos
 from tf_perceiver.report.page import Headline, Section, Table
+from tf_perceiver.report.pictures import Sample
 from tf_perceiver.report.run import Batches, Run
 
 CURVES = (
@@ -18,6 +19,7 @@ CURVES = (
     ("learning_rate", "learning rate", False),
 )
 LISTED_MISTAKES = 12
+SHOWN_EXAMPLES = 12  # Of as many classes, where there is something to be seen.
 BIASES = 101  # That the curve is drawn from.
 _NOT_INPUTS = frozenset({"label", "weight", "shown"})  # Of a batch.
 
@@ -34,12 +36,13 @@ def parts(run: Run, batches: Batches) -> tuple[list[Headline], list[Section]]:
     Raises:
       ValueError: the batches hold no example.
     """
-    kept = _gather(run, batches)
+    kept, shown = _gather(run, batches)
     whole = run.task.whole(kept)
     confusion = confusions(kept, run.task.answered(kept, whole["bias"]), len(run.labels))
     among = run.task.among_unseen(kept)
     return headlines(whole, len(kept["labels"]), run.split), [
         sections.curves(run, CURVES),
+        samples(run, kept, shown, whole["bias"]),
         traded(kept, run.task, whole),
         classes(confusion, run.task.seen, run.labels),
         classes(confusion, ~run.task.seen, run.labels, among),
@@ -47,19 +50,59 @@ def parts(run: Run, batches: Batches) -> tuple[list[Headline], list[Section]]:
     ]
 
 
-def _gather(run: Run, batches: Batches) -> Kept:
+def _gather(run: Run, batches: Batches) -> tuple[Kept, dict[int, Any]]:
+    """What the task keeps of all examples, and what people see of the first of some classes."""
     import tensorflow as tf
 
     predict = tf.function(lambda inputs: run.model(inputs, training=False))
     found: dict[str, list[np.ndarray]] = {}
+    shown: dict[int, Any] = {}
+    count, met = 0, set()
     for batch in batches:
         real = np.asarray(batch["weight"]) > 0
         inputs = {name: field for name, field in batch.items() if name not in _NOT_INPUTS}
         for name, value in run.task.kept(predict(inputs), batch).items():
             found.setdefault(name, []).append(np.asarray(value)[real])
+        for place, label in zip(np.flatnonzero(real), found["labels"][-1], strict=True):
+            if "shown" in batch and label not in met and len(met) < SHOWN_EXAMPLES:
+                met.add(label)
+                shown[count] = tf.nest.map_structure(
+                    lambda field, place=place: np.array(field[place]), batch["shown"]
+                )
+            count += 1
     if not sum(len(part) for part in found.get("labels", ())):
         raise ValueError(f"split {run.split!r} has no example to report on")
-    return {name: np.concatenate(values) for name, values in found.items()}
+    return {name: np.concatenate(values) for name, values in found.items()}, shown
+
+
+def samples(run: Run, kept: Kept, shown: dict[int, Any], bias: float) -> Section:
+    """Clips with the class that they are taken for.
+
+    Args:
+      run: of the model.
+      kept: of all examples.
+      shown: what people see of some of them, by place; features can't be seen.
+      bias: under which they are answered.
+    """
+    if not shown:
+        return Section("Answers")
+    places = sorted(shown)
+    scores = -kept["distances"][places].astype(np.float64) - bias * run.task.seen
+    shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    chosen = []
+    for place, share, truth in zip(places, shares, kept["labels"][places], strict=True):
+        answer = int(np.argmax(share))
+        names = run.labels[truth], run.labels[answer]
+        chosen.append(Sample(shown[place], {}, *names, float(share[answer]), float(share[truth])))
+    caption = (
+        "The answer and its probability; where it is wrong, below it the true class and the "
+        "probability that it got."
+    )
+    picture = sections.picture(
+        "samples", pictures.samples(chosen), "Clips with the class that is named.", caption
+    )
+    return Section("Answers", f"Clips of {run.split}. {videos.legend(run.data)}", [picture])
 
 
 def headlines(whole: dict[str, float], examples: int, split: str) -> list[Headline]:

@@ -208,18 +208,18 @@ def _clip(content: bytes, file: str, properties: Mapping[str, Any]) -> video.Cli
     )  # fmt: skip
 
 
-# Where files of two kinds look alike, they are called by the name of the first.
+# Where files of several kinds have one extension, they are called by the name of the first.
 RAW_KINDS = {
-    "audio": RawKind("a sound", audio.SUFFIXES, _sound),
-    "image": RawKind("an image", image.SUFFIXES, _image),
-    "points": RawKind("a point cloud", points.SUFFIXES, _points),
-    "series": RawKind("a series of measurements", series.SUFFIXES, _series),
-    "text": RawKind("a text", text.SUFFIXES, _text),
     "video": RawKind("a video", video.SUFFIXES, _frames),
     "audio_video": RawKind("a video", video.SUFFIXES, _video),
     "autoencoding": RawKind("a video", video.SUFFIXES, _whole_video),
-    "clip_features": RawKind("features of a clip", clip_features.SUFFIXES, _clip_features),
+    "audio": RawKind("a sound", audio.SUFFIXES, _sound),
+    "image": RawKind("an image", image.SUFFIXES, _image),
     "flow": RawKind("two frames", image.SUFFIXES, _frame_pair, files=2),
+    "text": RawKind("a text", text.SUFFIXES, _text),
     "omics": RawKind("a table", omics.SUFFIXES, _omics),
     "omics_patches": RawKind("a table", omics.SUFFIXES, _profile_and_patches, bags=True),
+    "series": RawKind("a series of measurements", series.SUFFIXES, _series),
+    "points": RawKind("a point cloud", points.SUFFIXES, _points),
+    "clip_features": RawKind("features of a clip", clip_features.SUFFIXES, _clip_features),
 }

@@ -243,6 +243,10 @@ def newest_valid(directory: Path, up_to: int | None = None) -> Manifest | None:
     return None
 
 
+# Properties of a dataset that say what the numbers of its records are.
+MEANINGS = ("groups", "layout", "unseen", "word_vectors")
+
+
 @dataclasses.dataclass(frozen=True)
 class Restored:
     """A trained model and what belongs to it."""
@@ -257,8 +261,12 @@ class Restored:
     def open_records(self, directory: str | None = None) -> tuple[DatasetInfo, str]:
         """Records of the same classes, by default those it was trained on; and their folder.
 
+        Inputs are normalised by the statistics of the records that it was trained on, as the served
+        model does: they replace those of other records.
+
         Raises:
-          ValueError: no dataset there, or one of other classes.
+          ValueError: no dataset there, one of other classes, or one whose records hold other
+            quantities.
         """
         directory = directory or self.data_directory
         info = DatasetInfo.read(directory)
@@ -267,7 +275,14 @@ class Restored:
                 f"{directory} has {len(info.labels)} labels, the model was trained on "
                 f"{len(self.info.labels)} others; give records of the same classes"
             )
-        return info, directory
+        for name in MEANINGS:
+            if info.properties.get(name) != self.info.properties.get(name):
+                raise ValueError(
+                    f"{directory} has other {name} (of its properties in dataset.json) than the "
+                    f"{self.info.name!r} that the model was trained on; give records of the same"
+                )
+        trained = {"train": self.info.statistics.get("train", {})}
+        return dataclasses.replace(info, statistics=info.statistics | trained), directory
 
 
 def load_for_inference(workdir: str | Path, *, best: bool = False) -> Restored:

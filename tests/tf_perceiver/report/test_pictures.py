@@ -107,3 +107,12 @@ def test_point_attention_colours_each_point_by_its_weight():
 )
 def test_labels_are_cut_to_what_has_room(label, expected):
     assert style.shorten(label) == expected
+
+
+def test_what_stands_below_a_picture_is_no_wider_than_its_cell():
+    label = "Smoke detector, smoke alarm"
+    figure = pictures.samples([sample(np.zeros((4, 4, 3)), label, label)] * 3)
+    (text,) = figure.axes[0].texts
+    assert text.get_text().endswith("\N{HORIZONTAL ELLIPSIS} (91 %)")
+    width = text.get_window_extent(figure.canvas.get_renderer()).width / figure.dpi
+    assert 1.2 < width < 1.75  # Inches.

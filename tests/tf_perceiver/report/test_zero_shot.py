@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from pipelines.records import DatasetInfo, Shard, Split, pack_floats
-from tf_perceiver.report import build
+from tf_perceiver.report import build, zero_shot
 from tf_perceiver.tasks.zero_shot import ZeroShot
 
 LABELS = ("ant", "bee", "cat", "dog")
@@ -36,7 +36,7 @@ class Model(tf.Module):
         return -inputs["audio"]
 
 
-def write(folder, examples, **fields):
+def write(folder, examples, shown=None, **fields):
     padding = [([0, 0, 0, 0], 3)] * 2
     distances, labels = zip(*examples, *padding, strict=True)
     batch = {
@@ -44,11 +44,12 @@ def write(folder, examples, **fields):
         "label": np.eye(4, dtype=np.float32)[list(labels)],
         "weight": np.float32([1] * len(examples) + [0] * 2),
     }
-    config = {
-        "name": "toy:tiny",
-        "task": {"name": "zero_shot"},
-        "data": {"modality": "clip_features", "eval_split": "val", "batch_size": 8},
-    }
+    data = {"modality": "clip_features", "eval_split": "val", "batch_size": 8}
+    if shown is not None:
+        batch["shown"] = shown
+        cfg = {"frames": 4, "stride": 2, "fps": 8}
+        data |= {"modality": "video", "video": cfg}
+    config = {"name": "toy:tiny", "task": {"name": "zero_shot"}, "data": data}
     page = build.write_report(
         folder, model=Model(), task=ZeroShot(INFO, **fields), config=config, info=INFO,
         metrics_file=folder / "none.jsonl", eval_batches=iter([batch]), step=5,
@@ -87,6 +88,26 @@ def test_a_split_without_unseen_examples_says_so(tmp_path):
     assert "Accuracy of the seen classes" in words
     assert "Accuracy of the unseen classes" not in words
     assert "none of the unseen classes, among the unseen" in words
+
+
+def test_clips_are_shown_one_of_each_class(tmp_path, monkeypatch):
+    drawn = []
+    samples = zero_shot.pictures.samples
+    monkeypatch.setattr(
+        zero_shot.pictures, "samples", lambda chosen: drawn.extend(chosen) or samples(chosen)
+    )
+    frames = np.linspace(0, 1, 9, dtype=np.float32)[:, None, None, None, None]
+    words = write(tmp_path, EXAMPLES, np.tile(frames, (1, 4, 8, 8, 3)), bias=0.5)
+    assert "Clips of val. 4 of 4 frames from 1 s, line by line." in words
+    assert [(one.truth, one.answer) for one in drawn] == [
+        ("ant", "ant"), ("cat", "cat"), ("bee", "bee"), ("dog", "cat")
+    ]  # fmt: skip
+    np.testing.assert_allclose([one.array.mean() for one in drawn], np.array([0, 2, 4, 6]) / 8)
+    expected = np.exp([-3.5, -3.0, -1.5, -2.0])  # Of the dog: seen classes under the bias.
+    assert drawn[3].score == pytest.approx(expected[2] / expected.sum(), rel=1e-6)
+    assert drawn[3].truth_score == pytest.approx(expected[3] / expected.sum(), rel=1e-6)
+    assert (tmp_path / "samples.png").exists()
+    assert "Clips of val" not in write(tmp_path / "features", EXAMPLES)
 
 
 def test_a_split_without_examples_is_named(tmp_path):

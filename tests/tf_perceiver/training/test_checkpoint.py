@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import tensorflow as tf
 
+from pipelines.records import DatasetInfo
 from tf_perceiver.training.checkpoint import (
     Checkpoints,
+    Restored,
     init_from,
     manifests,
     newest_valid,
@@ -182,3 +184,31 @@ def test_averages_go_before_the_weights_that_they_are_of(tmp_path):
     assert values == {
         "enc.cross.0.kernel": {7.0}, "dec.cross.kernel": {3.0}, "dec.query.table": {7.0},
     }  # fmt: skip
+
+
+def described(labels=("no", "yes"), totals=0.0, **properties):
+    statistics = {"train": {"totals": [totals]}, "test": {"totals": [totals + 1]}}
+    return DatasetInfo("toy", {}, labels, {}, statistics=statistics, properties=properties)
+
+
+def test_other_records_are_normalised_as_those_that_were_trained_on(tmp_path):
+    trained = Restored(None, described(totals=5.0, layout="a", seed=1), None, None, 7, "nowhere")
+    described(totals=8.0, layout="a", seed=2).write(tmp_path)
+    info, directory = trained.open_records(str(tmp_path))
+    assert directory == str(tmp_path)
+    assert info.statistics == {"train": {"totals": [5.0]}, "test": {"totals": [9.0]}}
+    assert info.properties == {"layout": "a", "seed": 2}
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (described(("no", "maybe")), "has 2 labels, the model was trained on 2 others"),
+        (described(layout="b"), "has other layout .* than the 'toy' that the model was trained on"),
+        (described(layout="a", groups={"g": ["A"]}), "has other groups .of its properties"),
+    ],
+)
+def test_records_of_another_meaning_are_refused(tmp_path, other, message):
+    other.write(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        Restored(None, described(layout="a"), None, None, 7, "").open_records(str(tmp_path))
