@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -82,6 +83,13 @@ class Manifest:
             (self.path.parent / name).unlink(missing_ok=True)
 
 
+def _reason(error: tf.errors.OpError | OSError) -> str:
+    """What the system says, in one line."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return error.message.strip().splitlines()[0]
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -134,17 +142,20 @@ class Checkpoints:
             return
         self.directory.mkdir(parents=True, exist_ok=True)
         path = self.directory / f"{MANIFEST_PREFIX}{step:09d}.json"
-        prefix = str(path.with_suffix(""))
         try:
-            self.checkpoint.write(prefix)
-        except tf.errors.OpError as error:
+            self._write(path, step)
+        except (tf.errors.OpError, OSError) as error:
             # What there is of it would only take up the space that may be lacking.
-            for file in self.directory.glob(f"{path.stem}*"):
-                file.unlink(missing_ok=True)
-            reason = error.message.strip().splitlines()[0]
+            self._sweep()
             raise OSError(
-                f"step {step:,} can't be saved in {self.directory} ({reason}); {SPACE}"
+                f"step {step:,} can't be saved in {self.directory} ({_reason(error)}); {SPACE}"
             ) from error
+        for old in manifests(self.directory)[self.keep :]:
+            old.delete()
+        self._sweep()
+
+    def _write(self, path: Path, step: int) -> None:
+        self.checkpoint.write(str(path.with_suffix("")))
         files = {}
         for file in sorted(self.directory.glob(f"{path.stem}.*")):
             if file.suffix in (".json", ".tmp"):
@@ -158,8 +169,18 @@ class Checkpoints:
             "files": files,
         }
         workdirs.write_atomically(path, json.dumps(manifest, indent=1))
-        for old in manifests(self.directory)[self.keep :]:
-            old.delete()
+
+    def _sweep(self) -> None:
+        """Deletes what saves that were cut short have left: they have no manifest."""
+        found = list(self.directory.glob(f"{MANIFEST_PREFIX}*"))
+        whole = {file.stem for file in found if file.suffix == ".json"}
+        for file in found:
+            if file.name.split(".")[0] in whole and file.suffix != ".tmp":
+                continue
+            if file.is_dir():  # TensorFlow collects the parts of a checkpoint in one.
+                shutil.rmtree(file, ignore_errors=True)
+            else:
+                file.unlink(missing_ok=True)
 
     def delete(self, which: Callable[[int], bool]) -> None:
         """Deletes the checkpoints of steps for which `which` is true."""

@@ -105,6 +105,10 @@ class Session:
             with self.signals, self.progress, self.window, quiet:
                 self._catch_up()
                 self.controller.train(self.total_steps, checkpoint_at_completion=False)
+        except OSError as error:  # Of the log; what `Checkpoints.save` raises has no number.
+            if error.errno is None:
+                raise
+            raise OSError(f"{self.metrics_file}: {error.strerror}; {SPACE}") from error
         except tf.errors.OpError as error:
             reason = error.message.strip().splitlines()[0][:200]
             if "No space left" in reason:

@@ -136,10 +136,13 @@ def assert_same_end(found, expected):
 def uninterrupted(fork_server, checkout, trained_digits, tmp_path_factory):
     """Makes the workdir of an uninterrupted run of a kind, once."""
 
+    def start(module, *arguments, **fields):
+        return fork_server.start(module, arguments, **fields)
+
     @functools.cache
     def workdir_of(kind):
         folder = tmp_path_factory.mktemp("uninterrupted")
-        runs = Runs(fork_server.start, checkout, trained_digits.data, folder, kind)
+        runs = Runs(start, checkout, trained_digits.data, folder, kind)
         runs.finish()
         return runs.workdir
 
