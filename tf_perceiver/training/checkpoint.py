@@ -25,6 +25,7 @@ from ml_collections import ConfigDict
 
 from pipelines.records import DatasetInfo
 from tf_perceiver import tasks
+from tf_perceiver.training import strategy as strategies
 from tf_perceiver.training import workdir as workdirs
 
 MANIFEST_PREFIX = "ckpt-"
@@ -111,7 +112,8 @@ class Checkpoints:
       objects: what is saved: weights (see `weights_of`), averages, optimizer, guard, global_step.
       config_digest, fingerprint: written into every checkpoint.
       keep: how many of the newest stay.
-      writes: whether this process writes; of many workers one does, and all must call `save`.
+      strategy: of many workers one writes, and all must call every method together; one process
+        alone unless told.
 
     Attributes:
       newest: the step that was saved or restored last, or None.
@@ -125,9 +127,11 @@ class Checkpoints:
         config_digest: str = "",
         fingerprint: str = "",
         keep: int = 3,
-        writes: bool = True,
+        strategy: tf.distribute.Strategy | None = None,
     ) -> None:
-        self.directory, self.keep, self.writes = directory, keep, writes
+        self.directory, self.keep = directory, keep
+        self.strategy = strategy or tf.distribute.get_strategy()
+        self.writes = strategies.is_chief(self.strategy)
         self.newest: int | None = None
         self.config_digest, self.fingerprint = config_digest, fingerprint
         self.checkpoint = tf.train.Checkpoint(**objects)
@@ -202,9 +206,9 @@ class Checkpoints:
 
         Raises:
           ValueError: checkpoints are there and none is valid: training must not silently start
-            again from step 0 over them.
+            again from step 0 over them. Or of many workers one sees other checkpoints.
         """
-        manifest = newest_valid(self.directory, up_to)
+        manifest = self._of_all_workers(newest_valid(self.directory, up_to))
         if manifest is None:
             return None
         status = self.checkpoint.read(manifest.prefix)
@@ -218,6 +222,20 @@ class Checkpoints:
             ) from error
         self.newest = manifest.step
         return manifest.step
+
+    def _of_all_workers(self, manifest: Manifest | None) -> Manifest | None:
+        """The chief's checkpoint, as this process sees it."""
+        step = strategies.from_chief(self.strategy, manifest and manifest.step)
+        if step is not None and manifest and manifest.step > step:
+            manifest = newest_valid(self.directory, step)
+        found = manifest and manifest.step
+        if strategies.any_worker(self.strategy, found != step):
+            which = "this worker" if found != step else "another worker"
+            raise ValueError(
+                f"{self.directory}: {which} doesn't find the chief's newest checkpoint (step "
+                f"{step} there, {found} here); give all one --workdir, on a disk that they share"
+            )
+        return manifest
 
 
 def manifests(directory: Path) -> list[Manifest]:

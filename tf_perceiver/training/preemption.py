@@ -1,4 +1,17 @@
-"""SIGTERM and SIGINT: finish the step, save, leave with a code that a scheduler understands."""
+"""SIGTERM and SIGINT: finish the device's loop, save, leave with a code that schedulers understand.
+
+After every loop all workers add up whether one of them was signalled (`strategy.any_worker`), so
+that all save the same step and leave together; a worker's code says no more than the others'.
+
+TensorFlow's PreemptionCheckpointHandler does the same between single steps, through the
+coordination service. It isn't used: it wants to own the loop's steps and a CheckpointManager, whose
+checkpoints have no manifest, and needs a cluster, so that one process would take another way than
+many; and it saves where steps are called one by one, which Orbit's loop on the device doesn't do.
+What it retries, the connection at the start, `cluster` does, for a bounded time. The end of a
+machine that a cloud announces reaches us as SIGTERM, when it shuts down: the announcement itself
+comes up to an hour before and stays, and a training that left at it would be started, and leave,
+again and again.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +23,7 @@ EXIT_CODE = 75
 
 
 class Preempted(Exception):
-    """Raised by the training loop after it has saved because of a signal."""
-
-
-class WorkerLost(Preempted):
-    """Raised by the training loop when another worker is gone; what wasn't saved is lost."""
+    """Nothing is wrong with this process, and it ends: the same command is to be run again."""
 
 
 class SignalFlag:

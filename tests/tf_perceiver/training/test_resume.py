@@ -10,9 +10,9 @@ import functools
 import json
 import random
 import signal
-import socket
 import time
 
+import free_ports
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -41,17 +41,6 @@ command_line.run(train.main)
 """
 
 
-def ports(count):
-    """Free ports of this machine."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("localhost", 0))
-    found = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return found
-
-
 class Runs:
     """Starts one training again and again."""
 
@@ -72,7 +61,7 @@ class Runs:
         """Starts its processes."""
         if self.processes == 1:
             return [self._start(self.module, *self.arguments, cwd=self.folder)]
-        cluster = {"worker": [f"localhost:{port}" for port in ports(self.processes)]}
+        cluster = {"worker": [f"localhost:{port}" for port in free_ports.find(self.processes)]}
         started = []
         for index in range(self.processes):
             task = {"cluster": cluster, "task": {"type": "worker", "index": index}}
