@@ -109,6 +109,7 @@ def run() -> None:
         accumulate=pace.accumulate,
         averages=averages,
         guard=guard,
+        dropout_seed=config.seed if config.model.trunk.get("dropout") else None,
     )
     evaluator = loop.Evaluator(
         strategy,

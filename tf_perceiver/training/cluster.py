@@ -123,8 +123,8 @@ class Cluster:
                     continue
                 raise ValueError(
                     f"port {port}, which TF_CONFIG gives to {self.task}, can't be had "
-                    f"({error.strerror}); is this worker running already, or is the index "
-                    "another's?"
+                    f"({os.strerror(error.errno)}); is this worker running already, or is the "
+                    "index another's?"
                 ) from error
             listener.setblocking(False)
             return listener
@@ -151,9 +151,11 @@ def connect() -> tf.distribute.MultiWorkerMirroredStrategy:
         signal.signal(signal.SIGINT, before)
 
 
-# How TensorFlow says it depends on what the workers that are left were doing. Names of operations,
-# in braces, are no words.
-_WORDS = re.compile("collective|coordination|barrier|heartbeat|incarnation", re.IGNORECASE)
+# How TensorFlow says it depends on what the workers that are left were doing.
+_LOST = re.compile(
+    "Collective ops is aborted by|Barrier failed|heartbeat timeout|[Cc]oordination (service|agent)"
+    "|incarnation|check alive failed"
+)
 
 
 def exit_code(run: Callable[[], None]) -> int | None:
@@ -164,11 +166,13 @@ def exit_code(run: Callable[[], None]) -> int | None:
     except Preempted as preempted:
         why = str(preempted)
     except tf.errors.OpError as error:
-        reason = re.sub(r"\{\{.*?\}\}\s*", "", error.message.strip()).splitlines()[0][:200]
-        if _WORDS.search(reason):
-            why = f"lost another worker ({reason})"
+        # The line that says it, without the name of the operation in braces before.
+        lines = re.sub(r"\{\{.*?\}\}\s*", "", error.message.strip()).splitlines()
+        losses = [line for line in lines if _LOST.search(line)]
+        if losses:
+            why = f"lost another worker ({losses[0][:200]})"
         elif isinstance(error, tf.errors.UnavailableError):  # A TPU, storage, tf.data service.
-            why = f"lost a service ({reason})"
+            why = f"lost a service ({lines[-1][:200]})"
         else:
             raise
     print(f"{why}; run the same command again to go on", file=sys.stderr)

@@ -123,6 +123,12 @@ def raising(error):
             "lost another worker (Collective ops is aborted by: gone)",
         ),
         (
+            tf.errors.UnavailableError(
+                None, None, "Graph execution error:\n\nDetected at X\nTask 1 heartbeat timeout."
+            ),
+            "lost another worker (Task 1 heartbeat timeout.)",
+        ),
+        (
             tf.errors.InternalError(None, None, "Barrier failed from a task error."),
             "lost another worker (Barrier failed from a task error.)",
         ),
