@@ -80,25 +80,19 @@ class Cluster:
           ValueError: this worker's port is taken.
           Preempted: another one didn't come.
         """
-        missing = {name: "" for name in self.addresses if name != self.task}
+        missing = [name for name in self.addresses if name != self.task]
         began, said = time.monotonic(), False
         with self._listen() as listener:
-            while missing:
-                with contextlib.suppress(BlockingIOError):
-                    while True:  # Callers only want to know that someone is here.
-                        listener.accept()[0].close()
-                for name in list(missing):
-                    try:
-                        socket.create_connection(self.addresses[name], timeout=1.0).close()
-                        del missing[name]
-                    except OSError as error:  # Not there yet, or its name isn't yet known.
-                        missing[name] = error.strerror or str(error)
+            while True:
+                reasons = {name: _unreachable(self.addresses[name]) for name in missing}
+                missing = [name for name in missing if reasons[name]]
                 if not missing:
                     return
+                _greet(listener)
                 waited = time.monotonic() - began
                 who = ", ".join(
-                    f"{name} ({':'.join(map(str, self.addresses[name]))}: {reason})"
-                    for name, reason in missing.items()
+                    f"{name} ({':'.join(map(str, self.addresses[name]))}: {reasons[name]})"
+                    for name in missing
                 )
                 if waited > timeout:
                     raise Preempted(
@@ -135,6 +129,22 @@ def _address(text: str) -> tuple[str, int]:
     if not host or not port.isdigit():
         raise ValueError(f"{text!r} is not HOST:PORT")
     return host.strip("[]"), int(port)
+
+
+def _unreachable(address: tuple[str, int]) -> str:
+    """Why nobody answers there; empty if somebody does."""
+    try:
+        socket.create_connection(address, timeout=1.0).close()
+        return ""
+    except OSError as error:  # Not there yet, or the name isn't known yet.
+        return error.strerror or str(error)
+
+
+def _greet(listener: socket.socket) -> None:
+    """Takes the calls of those who only want to know that someone is here."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            listener.accept()[0].close()
 
 
 def connect() -> tf.distribute.MultiWorkerMirroredStrategy:

@@ -110,7 +110,9 @@ class Runs:
             seen = seen | self.checkpoints()
             if ended := running[-1].poll():
                 assert ended.returncode == 75, ended.stderr
-                running = [each.wait(60) for each in running] and self.start()
+                for each in running:
+                    each.wait(60)
+                running = self.start()
             assert time.monotonic() < until, "no checkpoint"
             time.sleep(0.002)
         running[-1].send_signal(kill)
