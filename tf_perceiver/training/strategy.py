@@ -96,8 +96,8 @@ def workers(strategy: tf.distribute.Strategy) -> int:
     """Number of processes that train together."""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return 1
-    cluster = strategy.cluster_resolver.cluster_spec().as_dict()
-    return len(cluster.get("worker", [])) + len(cluster.get("chief", [])) or 1
+    jobs = strategy.cluster_resolver.cluster_spec().as_dict()
+    return len(jobs.get("worker", [])) + len(jobs.get("chief", [])) or 1
 
 
 def any_worker(strategy: tf.distribute.Strategy, flag: bool) -> bool:

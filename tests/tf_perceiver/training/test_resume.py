@@ -23,7 +23,6 @@ STEPS = 60
 # How the ranks of a run are started: a strategy and the number of processes.
 KINDS = {"one device": ("cpu", 1), "two devices": ("mirrored", 1), "two workers": (None, 2)}
 SETTINGS = (
-    f"--config.train.steps={STEPS}",
     "--config.train.log_every=3",
     "--config.train.checkpoint_every=6",
     "--config.train.eval_every=15",
@@ -55,9 +54,10 @@ command_line.run(train.main)
 class Runs:
     """Starts one training again and again."""
 
-    def __init__(self, start, data, folder, kind):
+    def __init__(self, start, data, folder, kind, steps=STEPS):
         self._start, self.folder, self.workdir = start, folder, folder / "w"
         strategy, self.processes = KINDS[kind]
+        self.draw = random.Random(0)
         (folder / "training.py").write_text(TWO_DEVICES)
         (folder / "config.py").write_text(CONFIG)
         self.module = "training" if kind == "two devices" else "tf_perceiver.train"
@@ -65,6 +65,7 @@ class Runs:
             f"--config={folder}/config.py:tiny",
             f"--data={data}",
             f"--workdir={self.workdir}",
+            f"--config.train.steps={steps}",
             *([f"--strategy={strategy}"] if strategy else []),
             *SETTINGS,
         ]
@@ -102,7 +103,7 @@ class Runs:
         raise AssertionError(ended)
 
     def interrupt(self, kill, after):
-        """Sends the last process a signal once so many more checkpoints are there."""
+        """Sends the last process a signal, some steps after so many more checkpoints are there."""
         before = seen = self.checkpoints()
         running = self.start()
         until = time.monotonic() + 600
@@ -115,6 +116,7 @@ class Runs:
                 running = self.start()
             assert time.monotonic() < until, "no checkpoint"
             time.sleep(0.002)
+        time.sleep(self.draw.uniform(0, 0.1))
         running[-1].send_signal(kill)
         sent = time.monotonic()
         ended = [each.wait(120) for each in running]
@@ -125,8 +127,13 @@ class Runs:
         """Names of the whole ones."""
         return {path.name for path in self.workdir.glob("checkpoints/ckpt-*.json")}
 
+    def saving(self):
+        """Whether there are files of a checkpoint that isn't whole yet."""
+        parts = {path.name.split(".")[0] for path in self.workdir.glob("checkpoints/ckpt-*")}
+        return not parts <= {name.removesuffix(".json") for name in self.checkpoints()}
 
-def end_of(workdir, step=STEPS):
+
+def end_of(workdir, step):
     """Everything that a training leaves: the last checkpoint's values, and rows but for times."""
     prefix = str(workdir / "checkpoints" / f"ckpt-{step:09d}")
     values = {
@@ -140,8 +147,9 @@ def end_of(workdir, step=STEPS):
     return values, rows
 
 
-def assert_same_end(found, expected):
-    (values, rows), (expected_values, expected_rows) = end_of(found), end_of(expected)
+def assert_same_end(found, expected, step=STEPS):
+    values, rows = end_of(found, step)
+    expected_values, expected_rows = end_of(expected, step)
     assert rows == expected_rows
     assert values.keys() == expected_values.keys()
     assert sum("averages/" in name for name in values) > 10
@@ -158,9 +166,9 @@ def uninterrupted(fork_server, trained_digits, tmp_path_factory):
         return fork_server.start(module, arguments, **fields)
 
     @functools.cache
-    def workdir_of(kind):
+    def workdir_of(kind, steps=STEPS):
         folder = tmp_path_factory.mktemp("uninterrupted")
-        runs = Runs(start, trained_digits.data, folder, kind)
+        runs = Runs(start, trained_digits.data, folder, kind, steps)
         runs.finish(anew=True)
         return runs.workdir
 
@@ -199,15 +207,28 @@ def test_it_ends_as_if_nothing_had_happened(
 def test_twenty_kills_at_random_moments_lose_and_repeat_nothing(
     command, trained_digits, tmp_path, uninterrupted
 ):
-    draw = random.Random(0)
-    runs = Runs(command.start, trained_digits.data, tmp_path, "one device")
-    for _ in range(20):
+    steps = 900
+    runs = Runs(command.start, trained_digits.data, tmp_path, "one device", steps)
+    kills = torn = 0
+    while kills < 20:
+        before = seen = runs.checkpoints()
+        passed = runs.draw.randrange(1, 5)
         (running,) = runs.start()
-        time.sleep(draw.uniform(2, 12))
+        while len(seen - before) < passed and running.poll() is None:
+            seen = seen | runs.checkpoints()
+            time.sleep(0.002)
+        if kills % 2:
+            time.sleep(runs.draw.uniform(0, 0.3))
+        else:
+            while not runs.saving() and running.poll() is None:
+                time.sleep(0.001)
         running.send_signal(signal.SIGKILL)
-        running.wait(20)
+        assert running.wait(20).returncode == -signal.SIGKILL
+        kills += 1
+        torn += runs.saving()
+    assert torn > 2  # Some were in the midst of saving.
     runs.finish()
-    assert_same_end(runs.workdir, uninterrupted("one device"))
+    assert_same_end(runs.workdir, uninterrupted("one device", steps), steps)
 
 
 @pytest.mark.soak
