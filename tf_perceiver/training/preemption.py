@@ -1,16 +1,17 @@
 """SIGTERM and SIGINT: finish the device's loop, save, leave with a code that schedulers understand.
 
 After every loop all workers add up whether one of them was signalled (`strategy.any_worker`), so
-that all save the same step and leave together; a worker's code says no more than the others'.
+that all save the same step and leave together, with the same code.
 
-TensorFlow's PreemptionCheckpointHandler does the same between single steps, through the
-coordination service. It isn't used: it wants to own the loop's steps and a CheckpointManager, whose
-checkpoints have no manifest, and needs a cluster, so that one process would take another way than
-many; and it saves where steps are called one by one, which Orbit's loop on the device doesn't do.
-What it retries, the connection at the start, `cluster` does, for a bounded time. The end of a
-machine that a cloud announces reaches us as SIGTERM, when it shuts down: the announcement itself
-comes up to an hour before and stays, and a training that left at it would be started, and leave,
-again and again.
+TensorFlow's PreemptionCheckpointHandler has workers agree too, through the coordination service. It
+isn't used: its `run` wants single steps, which would put Python between those of the device's loop;
+it restores in its constructor what its CheckpointManager calls the latest, where we take the newest
+that is whole; and a single process would go another way than many. Connections at the start, which
+it leaves to the scheduler's retries, `cluster` tries for a bounded time.
+
+That a cloud is about to take a machine away is not asked for: it reaches us as SIGTERM when the
+machine shuts down. The notice before that comes up to an hour early and stays: a training that left
+at it would be started again, and leave again, until the hour is over.
 """
 
 from __future__ import annotations
