@@ -166,23 +166,36 @@ _LOST = re.compile(
     "Collective ops is aborted by|Barrier failed|heartbeat timeout|[Cc]oordination (service|agent)"
     "|incarnation|check alive failed"
 )
+_DAMAGED = re.compile("(corrupted|truncated) record.*")
+# What says nothing: names of operations in braces, who noticed first, and what it may mean.
+_NOISE = re.compile(r"\{\{.*?\}\}\s*|Collective ops is aborted by: |\. This indicates .*")
 
 
 def exit_code(run: Callable[[], None]) -> int | None:
-    """Runs a command that can be stopped, or be left alone by others; gives its exit code."""
+    """Runs a command that can be stopped, or be left alone by others; gives its exit code.
+
+    Raises:
+      ValueError: a record is damaged.
+      OpError: what TensorFlow raises for any other reason.
+    """
     try:
         run()
         return None
     except Preempted as preempted:
         why = str(preempted)
     except tf.errors.OpError as error:
-        # The line that says it, without the name of the operation in braces before.
-        lines = re.sub(r"\{\{.*?\}\}\s*", "", error.message.strip()).splitlines()
+        lines = error.message.strip().splitlines()
         losses = [line for line in lines if _LOST.search(line)]
+        damaged = _DAMAGED.search(error.message)
         if losses:
-            why = f"lost another worker ({losses[0][:200]})"
+            why = f"lost another worker ({_NOISE.sub('', losses[0])[:200]})"
         elif isinstance(error, tf.errors.UnavailableError):  # A TPU, storage, tf.data service.
-            why = f"lost a service ({lines[-1][:200]})"
+            why = f"lost a service ({_NOISE.sub('', lines[-1])[:200]})"
+        elif isinstance(error, tf.errors.DataLossError) and damaged:
+            raise ValueError(
+                f"the records are damaged ({damaged[0]}); python -m beam_preprocess.verify "
+                "DIR tells which; write or copy them again"
+            ) from error
         else:
             raise
     print(f"{why}; run the same command again to go on", file=sys.stderr)
