@@ -19,6 +19,7 @@ warnings.filterwarnings("ignore", module="tensorflow_addons")
 from absl import app, flags, logging  # noqa: E402
 
 USAGE_ERROR = 2
+INTERRUPTED = 130
 
 # Of glibc's malloc.h: from which size on a block is mapped on its own, and from which on free
 # memory at the heap's end goes back to the system.
@@ -47,6 +48,8 @@ def run(main: Callable[[list[str]], int | None], *, positional: bool = False) ->
     ValueError and OSError are what our code raises for mistakes in flags, files and folders: they
     become one line on stderr and exit code 2. Anything else is a bug and keeps its traceback.
 
+    ^C where nothing is to be saved ends it without a word, with the code that shells give it.
+
     Args:
       main: gets argv without the flags.
       positional: whether words that aren't flags are meant (files to predict from).
@@ -69,6 +72,8 @@ def run(main: Callable[[list[str]], int | None], *, positional: bool = False) ->
             return main(argv)
         except (ValueError, OSError) as error:
             _fail(error)
+        except KeyboardInterrupt:
+            return INTERRUPTED
 
     app.run(guarded, flags_parser=parse)
 

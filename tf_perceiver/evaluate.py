@@ -13,7 +13,7 @@ import json
 
 from absl import flags
 
-from tf_perceiver.training import checkpoint, distributed_input, loop
+from tf_perceiver.training import checkpoint, cluster, distributed_input, loop
 from tf_perceiver.training import strategy as strategies
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder that tf_perceiver.train has written.")
@@ -28,9 +28,18 @@ STRATEGY = flags.DEFINE_string(
 TPU = flags.DEFINE_string("tpu", None, "Name or address of the TPU; 'local' on a TPU VM.")
 
 
-def main(argv: list[str]) -> None:
-    """Prints the metrics of the newest valid checkpoint."""
+def main(argv: list[str]) -> int | None:
+    """Prints the metrics of the newest valid checkpoint; returns the exit code."""
     del argv
+    return cluster.exit_code(run)
+
+
+def run() -> None:
+    """Evaluates.
+
+    Raises:
+      ValueError, OSError: what the user can mend.
+    """
     if WORKDIR.value is None:
         raise ValueError("--workdir is missing; see --help")
     strategy = strategies.build(STRATEGY.value, TPU.value)
@@ -44,7 +53,11 @@ def main(argv: list[str]) -> None:
         trained.task,
         *distributed_input.eval_dataset(strategy, info, directory, trained.config.data, split),
     )
-    print(json.dumps({"split": split, "step": trained.step, **evaluator.evaluate()}))
+    row = {"split": split, "step": trained.step}
+    strategies.check_alike(strategy, row | {"best": BEST.value, "fingerprint": info.fingerprint})
+    row |= evaluator.evaluate()
+    if strategies.is_chief(strategy):
+        print(json.dumps(row))
 
 
 if __name__ == "__main__":

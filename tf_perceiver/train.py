@@ -13,7 +13,6 @@ from tf_perceiver import command_line  # First: it quiets TensorFlow before it i
 
 import itertools
 import math
-import sys
 from pathlib import Path
 
 import orbit
@@ -25,7 +24,7 @@ from pipelines import input_pipeline
 from pipelines.records import DatasetInfo
 from tf_perceiver import tasks
 from tf_perceiver.report import build as report
-from tf_perceiver.training import distributed_input, follow, loop, optimizer, preemption
+from tf_perceiver.training import cluster, distributed_input, follow, loop, optimizer
 from tf_perceiver.training import checkpoint as checkpointing
 from tf_perceiver.training import strategy as strategies
 from tf_perceiver.training import workdir as workdirs
@@ -60,8 +59,18 @@ INIT_FROM = flags.DEFINE_string("init_from", None, "Another workdir, whose weigh
 
 
 def main(argv: list[str]) -> int | None:
-    """Trains; returns the exit code."""
+    """Does what the mode says; returns the exit code."""
     del argv
+    return cluster.exit_code(run)
+
+
+def run() -> None:
+    """Trains or evaluates.
+
+    Raises:
+      ValueError, OSError: what the user can mend.
+      Preempted: it is to be run again.
+    """
     for flag in (CONFIG, DATA, WORKDIR):
         if flag.value is None:
             raise ValueError(f"--{flag.name} is missing; see --help")
@@ -77,7 +86,9 @@ def main(argv: list[str]) -> int | None:
         raise ValueError(f"config.data.batch_size={batch_size}: at least 1 is needed")
     total_steps = pace.steps or math.ceil(pace.epochs * records / batch_size)
     strategy = strategies.build(STRATEGY.value, TPU.value)
-    chief = strategies.is_chief(strategy)  # Alone writes, but for shared parts of a checkpoint.
+    chief = strategies.is_chief(strategy)  # Alone writes.
+    started = {"mode": MODE.value, "init_from": INIT_FROM.value, "fingerprint": info.fingerprint}
+    strategies.check_alike(strategy, config.to_dict() | started)
     tf.keras.utils.set_random_seed(config.seed)
     task = tasks.build(config.task, info)
     with strategy.scope():
@@ -98,6 +109,7 @@ def main(argv: list[str]) -> int | None:
         accumulate=pace.accumulate,
         averages=averages,
         guard=guard,
+        dropout_seed=config.seed if config.model.trunk.get("dropout") else None,
     )
     evaluator = loop.Evaluator(
         strategy,
@@ -106,17 +118,17 @@ def main(argv: list[str]) -> int | None:
         *distributed_input.eval_dataset(strategy, info, DATA.value, data, data.eval_split),
     )
 
-    run = (workdir, config.to_dict(), DATA.value, info)
-    workdirs.check_claim(*run)
+    claimed = (workdir, config.to_dict(), DATA.value, info)
+    workdirs.check_claim(*claimed)
 
     # --------------------------------------------------------------------- evaluation by itself
     if MODE.value in ("eval", "continuous_eval"):
         timeout = EVAL_TIMEOUT.value if MODE.value == "continuous_eval" else 0.0
         found = follow.new_checkpoints(workdir, timeout=timeout)
         found = itertools.islice(found, 1) if MODE.value == "eval" else found
-        if not follow.evaluate(evaluator, workdir, data.eval_split, found, writes=chief):
+        if not follow.evaluate(evaluator, workdir, data.eval_split, found):
             raise ValueError(f"--mode={MODE.value}: {workdir} has no checkpoint")
-        return None
+        return
 
     # ------------------------------------------------------------------------------- where from
     checkpoints = checkpointing.Checkpoints(
@@ -131,7 +143,7 @@ def main(argv: list[str]) -> int | None:
         config_digest=workdirs.digest(config.to_dict()),
         fingerprint=info.fingerprint,
         keep=pace.keep_checkpoints,
-        writes=chief,
+        strategy=strategy,
     )
     start_step = checkpoints.restore()
     if start_step is None:
@@ -169,18 +181,14 @@ def main(argv: list[str]) -> int | None:
         evaluates=MODE.value == "train_and_eval",
     )
     if chief:
-        workdirs.claim(*run)  # Last: a mistake in config or data leaves no workdir behind.
+        workdirs.claim(*claimed)  # Last: a mistake in config or data leaves no workdir behind.
     print(
         f"{config.name}: {model.count_params():,} parameters; {records:,} examples; steps "
         f"{start_step:,} to {total_steps:,} of {batch_size} examples on "
         f"{strategy.num_replicas_in_sync} replica(s)",
         flush=True,
     )
-    try:
-        session.train()
-    except preemption.Preempted as preempted:
-        print(f"{preempted}; run the same command again to go on", file=sys.stderr)
-        return preemption.EXIT_CODE
+    session.train()
 
     # ----------------------------------------------------------------------------------- report
     if chief:
@@ -205,7 +213,6 @@ def main(argv: list[str]) -> int | None:
         workdirs.write_atomically(workdir / "DONE", f"{total_steps}\n")
         print(f"done: {total_steps:,} steps; checkpoints, logs and report in {workdir}; see {page}")
     strategies.any_worker(strategy, False)  # Else the chief would lose the others meanwhile.
-    return None
 
 
 if __name__ == "__main__":

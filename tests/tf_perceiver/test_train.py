@@ -61,16 +61,15 @@ def test_evaluation_ends_with_one_exact_json_line(command, trained_digits):
     assert answer["loss"] == pytest.approx(logged["loss"], rel=1e-6)
 
 
-@pytest.mark.parametrize("kill", [signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_run_goes_on_to_the_same_end(command, trained_digits, tmp_path, kill):
+def test_a_terminated_run_goes_on_to_the_same_end(command, trained_digits, tmp_path):
     workdir = tmp_path / "w"
     running = command.start("tf_perceiver.train", *arguments(trained_digits, workdir))
     while not list((workdir / "checkpoints").glob("*.json")):
         assert running.poll() is None, "ended before it could be interrupted"
         time.sleep(0.01)
-    running.send_signal(kill)
+    running.send_signal(signal.SIGTERM)
     ended = running.wait(60)
-    if kill is signal.SIGTERM and ended.returncode != 0:  # 0: it was done before the signal came.
+    if ended.returncode != 0:  # 0: it was done before the signal came.
         assert ended.returncode == 75
         assert "run the same command again" in ended.stderr
     command("tf_perceiver.train", *arguments(trained_digits, workdir)).check()

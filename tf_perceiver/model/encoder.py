@@ -7,10 +7,12 @@ Reference: Perceiver (ICML 2021) section 3 and table 7's caption (what is shared
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
+from tf_perceiver.model import dropout as dropouts
 from tf_perceiver.model import structured
 from tf_perceiver.model.attention import CrossAttention, SelfAttention
 from tf_perceiver.model.byte_array import ByteArray
@@ -126,10 +128,12 @@ class Encoder(tf.keras.layers.Layer):
       block_size: logits of a cross-attend that are alive at a time; 0 for the default.
       recompute: keep of each layer of the latent transformer its input alone, and run it again in
         the backward pass: less memory for a third more work.
+      dropout: share of what each layer adds to the latents that is left out in training; the paper
+        has none.
 
     Raises:
       ValueError: what `schedule`, `SharingPlan` and `CrossAttention` raise; an unknown `attention`,
-        a negative block_size.
+        a negative block_size, a dropout outside [0, 1).
     """
 
     def __init__(
@@ -154,11 +158,13 @@ class Encoder(tf.keras.layers.Layer):
         attention: str = "structured",
         block_size: int = 0,
         recompute: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__(name="enc", autocast=False)
         self.attention = structured.check(attention, "model.trunk.attention")
         self.block_size = structured.check_block_size(block_size, "model.trunk.block_size")
         self.recompute = recompute
+        self.dropout = dropouts.check(dropout, "model.trunk.dropout")
         blocks = cross_attends if blocks is None else blocks
         self.steps = schedule(cross_attends, blocks, arrangement)
         self.plan = SharingPlan.named(sharing, cross_attends, blocks)
@@ -201,8 +207,8 @@ class Encoder(tf.keras.layers.Layer):
         latents = tf.cast(self.latents, self.compute_dtype)
         return tf.broadcast_to(latents[None], tf.concat([[batch_size], tf.shape(latents)], 0))
 
-    def call(self, inputs: ByteArray) -> tf.Tensor:
-        """Byte array of B examples -> latents [B, N, D]."""
+    def call(self, inputs: ByteArray, dropout_key: tf.Tensor | None = None) -> tf.Tensor:
+        """Byte array of B examples -> latents [B, N, D]; without a key nothing is left out."""
         batch_size, known = inputs.batch_size()
         read = self._reader(inputs, known)
         # Made once for all repetitions of a block.
@@ -211,12 +217,20 @@ class Encoder(tf.keras.layers.Layer):
             for b, block in enumerate(self.blocks)
         ]
         z = self.start(batch_size if known is None else known)
+        count = itertools.count()
+
+        def kept(before: tf.Tensor, after: tf.Tensor) -> tf.Tensor:
+            if dropout_key is None or not self.dropout:
+                return after
+            key = tf.random.experimental.stateless_fold_in(dropout_key, next(count))
+            return dropouts.residual(before, after, self.dropout, key)
+
         for kind, i in self.steps:
             if kind == "cross":
-                z = read(self.cross[self.plan.cross[i]], z)
+                z = kept(z, read(self.cross[self.plan.cross[i]], z))
                 continue
             for layer in layers[self.plan.blocks[i]]:
-                z = layer(z, self.recompute)
+                z = kept(z, layer(z, self.recompute))
         return z
 
     def _reader(

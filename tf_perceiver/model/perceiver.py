@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from tf_perceiver.model import decoder as decoders
-from tf_perceiver.model import preprocessors
+from tf_perceiver.model import dropout, preprocessors
 from tf_perceiver.model.encoder import Encoder
 
 DECODERS = ("average", "classification", "text", "flow", "autoencoding")
@@ -52,10 +52,12 @@ class Perceiver(tf.keras.Model):
         """Batch of the modality, e.g. {"image": [B, H, W, 3]} -> outputs in float32.
 
         Logits [B, classes], or what the decoder gives. Keys that the modality doesn't read (labels,
-        weights) are ignored. `training` matters to batch norm alone: there is no dropout.
+        weights) are ignored. `training` matters to batch norm, and to the trunk's dropout where it
+        has one: then the batch needs a key, see `dropout.key`.
         """
         inputs = self.preprocessor(batch, training=training)
-        outputs = self.decoder(self.encoder(inputs), inputs, batch)
+        key = dropout.key_of(batch) if training and self.encoder.dropout else None
+        outputs = self.decoder(self.encoder(inputs, dropout_key=key), inputs, batch)
         return tf.nest.map_structure(
             lambda x: x if x.dtype == tf.float64 else tf.cast(x, tf.float32), outputs
         )

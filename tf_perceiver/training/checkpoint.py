@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from ml_collections import ConfigDict
 
 from pipelines.records import DatasetInfo
 from tf_perceiver import tasks
+from tf_perceiver.training import strategy as strategies
 from tf_perceiver.training import workdir as workdirs
 
 MANIFEST_PREFIX = "ckpt-"
@@ -82,6 +84,13 @@ class Manifest:
             (self.path.parent / name).unlink(missing_ok=True)
 
 
+def _reason(error: tf.errors.OpError | OSError) -> str:
+    """What the system says, in one line."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return error.message.strip().splitlines()[0]
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -103,7 +112,8 @@ class Checkpoints:
       objects: what is saved: weights (see `weights_of`), averages, optimizer, guard, global_step.
       config_digest, fingerprint: written into every checkpoint.
       keep: how many of the newest stay.
-      writes: whether this process writes; of many workers one does, and all must call `save`.
+      strategy: of many workers one writes, and all must call every method together; one process
+        alone unless told.
 
     Attributes:
       newest: the step that was saved or restored last, or None.
@@ -117,9 +127,11 @@ class Checkpoints:
         config_digest: str = "",
         fingerprint: str = "",
         keep: int = 3,
-        writes: bool = True,
+        strategy: tf.distribute.Strategy | None = None,
     ) -> None:
-        self.directory, self.keep, self.writes = directory, keep, writes
+        self.directory, self.keep = directory, keep
+        self.strategy = strategy or tf.distribute.get_strategy()
+        self.writes = strategies.is_chief(self.strategy)
         self.newest: int | None = None
         self.config_digest, self.fingerprint = config_digest, fingerprint
         self.checkpoint = tf.train.Checkpoint(**objects)
@@ -134,17 +146,20 @@ class Checkpoints:
             return
         self.directory.mkdir(parents=True, exist_ok=True)
         path = self.directory / f"{MANIFEST_PREFIX}{step:09d}.json"
-        prefix = str(path.with_suffix(""))
         try:
-            self.checkpoint.write(prefix)
-        except tf.errors.OpError as error:
+            self._write(path, step)
+        except (tf.errors.OpError, OSError) as error:
             # What there is of it would only take up the space that may be lacking.
-            for file in self.directory.glob(f"{path.stem}*"):
-                file.unlink(missing_ok=True)
-            reason = error.message.strip().splitlines()[0]
+            self._sweep()
             raise OSError(
-                f"step {step:,} can't be saved in {self.directory} ({reason}); {SPACE}"
+                f"step {step:,} can't be saved in {self.directory} ({_reason(error)}); {SPACE}"
             ) from error
+        for old in manifests(self.directory)[self.keep :]:
+            old.delete()
+        self._sweep()
+
+    def _write(self, path: Path, step: int) -> None:
+        self.checkpoint.write(str(path.with_suffix("")))
         files = {}
         for file in sorted(self.directory.glob(f"{path.stem}.*")):
             if file.suffix in (".json", ".tmp"):
@@ -158,8 +173,18 @@ class Checkpoints:
             "files": files,
         }
         workdirs.write_atomically(path, json.dumps(manifest, indent=1))
-        for old in manifests(self.directory)[self.keep :]:
-            old.delete()
+
+    def _sweep(self) -> None:
+        """Deletes what saves that were cut short have left: they have no manifest."""
+        found = list(self.directory.glob(f"{MANIFEST_PREFIX}*"))
+        whole = {file.stem for file in found if file.suffix == ".json"}
+        for file in found:
+            if file.name.split(".")[0] in whole and file.suffix != ".tmp":
+                continue
+            if file.is_dir():  # TensorFlow collects the parts of a checkpoint in one.
+                shutil.rmtree(file, ignore_errors=True)
+            else:
+                file.unlink(missing_ok=True)
 
     def delete(self, which: Callable[[int], bool]) -> None:
         """Deletes the checkpoints of steps for which `which` is true."""
@@ -181,9 +206,9 @@ class Checkpoints:
 
         Raises:
           ValueError: checkpoints are there and none is valid: training must not silently start
-            again from step 0 over them.
+            again from step 0 over them. Or of many workers one sees other checkpoints.
         """
-        manifest = newest_valid(self.directory, up_to)
+        manifest = self._of_all_workers(newest_valid(self.directory, up_to))
         if manifest is None:
             return None
         status = self.checkpoint.read(manifest.prefix)
@@ -197,6 +222,20 @@ class Checkpoints:
             ) from error
         self.newest = manifest.step
         return manifest.step
+
+    def _of_all_workers(self, manifest: Manifest | None) -> Manifest | None:
+        """The chief's checkpoint, as this process sees it."""
+        step = strategies.from_chief(self.strategy, manifest and manifest.step)
+        if step is not None and manifest and manifest.step > step:
+            manifest = newest_valid(self.directory, step)
+        found = manifest and manifest.step
+        if strategies.any_worker(self.strategy, found != step):
+            which = "this worker" if found != step else "another worker"
+            raise ValueError(
+                f"{self.directory}: {which} doesn't find the chief's newest checkpoint (step "
+                f"{step} there, {found} here); give all one --workdir, on a disk that they share"
+            )
+        return manifest
 
 
 def manifests(directory: Path) -> list[Manifest]:

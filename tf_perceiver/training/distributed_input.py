@@ -47,7 +47,7 @@ def train_dataset(
         )
 
     def host_dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        return input_pipeline.train_stream(
+        stream = input_pipeline.train_stream(
             info,
             directory,
             data,
@@ -59,6 +59,9 @@ def train_dataset(
             host=context.input_pipeline_id,
             hosts=context.num_input_pipelines,
         )
+        # Where a stream may end, several workers get batches whose size isn't static.
+        endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+        return stream.apply(endless)
 
     return strategy.distribute_datasets_from_function(host_dataset)
 

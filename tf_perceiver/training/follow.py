@@ -10,6 +10,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tf_perceiver.training import checkpoint
+from tf_perceiver.training import strategy as strategies
 from tf_perceiver.training.loop import Evaluator
 
 
@@ -43,30 +44,34 @@ def evaluate(
     workdir: Path,
     split: str,
     manifests: Iterator[checkpoint.Manifest],
-    *,
-    writes: bool = True,
 ) -> int:
     """Evaluates checkpoints; appends to ``metrics.jsonl``, writes events and prints a JSON line.
+
+    Of many workers the chief chooses the checkpoints, writes and prints.
 
     Args:
       evaluator: with the model that takes the weights.
       workdir: of the training.
       split: that the evaluator has.
       manifests: of the checkpoints.
-      writes: whether this process writes.
 
     Returns:
       How many were evaluated; one that was deleted meanwhile isn't.
     """
+    strategy, chief = evaluator.strategy, strategies.is_chief(evaluator.strategy)
     count, events = 0, None
-    for manifest in manifests:
+    for path in _chosen_by_the_chief(strategy, manifests):
         try:
+            manifest = checkpoint.Manifest.read(path)
             checkpoint.read_weights(evaluator.model, manifest)
-        except tf.errors.NotFoundError:
+            gone = False
+        except (tf.errors.NotFoundError, FileNotFoundError):
+            gone = True
+        if strategies.any_worker(strategy, gone):
             continue
         values = evaluator.evaluate()
         count += 1
-        if not writes:
+        if not chief:
             continue
         # Not before: it makes the folder, and there may be no such workdir.
         events = events or tf.summary.create_file_writer(str(workdir / "eval"))
@@ -80,3 +85,16 @@ def evaluate(
         events.flush()
         print(json.dumps(row), flush=True)
     return count
+
+
+def _chosen_by_the_chief(
+    strategy: tf.distribute.Strategy, manifests: Iterator[checkpoint.Manifest]
+) -> Iterator[Path]:
+    """The paths of the chief's manifests, in every process."""
+    chief = strategies.is_chief(strategy)
+    while True:
+        manifest = next(manifests, None) if chief else None
+        path = strategies.from_chief(strategy, manifest and str(manifest.path))
+        if path is None:
+            return
+        yield Path(path)

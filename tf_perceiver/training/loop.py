@@ -11,6 +11,7 @@ import numpy as np
 import orbit
 import tensorflow as tf
 
+from tf_perceiver.model import dropout
 from tf_perceiver.tasks import Task
 from tf_perceiver.tasks.compensated_mean import without_float64
 from tf_perceiver.training.averages import Averages
@@ -36,6 +37,8 @@ class Trainer(orbit.StandardTrainer):
         norm and Cox's likelihood see a micro-batch, as they see one replica's part.
       averages: of the weights; none unless told.
       guard: passes over what isn't finite; one of its own unless told.
+      dropout_seed: where the model has dropout: what it leaves out is a function of this, the
+        guard's salt, the step, the replica and the micro-batch.
       dataset: distributed; can be set later by `train_dataset`.
     """
 
@@ -52,11 +55,13 @@ class Trainer(orbit.StandardTrainer):
         accumulate: int = 1,
         averages: Averages | None = None,
         guard: Guard | None = None,
+        dropout_seed: int | None = None,
         dataset: tf.distribute.DistributedDataset | None = None,
     ) -> None:
         self.strategy, self.model, self.task = strategy, model, task
         self.optimizer, self.global_step = optimizer, global_step
         self.batch_size, self.clip_norm, self.accumulate = batch_size, clip_norm, accumulate
+        self.dropout_seed = dropout_seed
         with strategy.scope():
             self.averages = averages or Averages({}, 0.0)
             self.guard = guard or Guard([v.name[:-2] for v in model.trainable_variables])
@@ -118,9 +123,10 @@ class Trainer(orbit.StandardTrainer):
         """This replica's part of the gradient and of the loss; counts its examples in."""
         variables = self.model.trainable_variables
 
-        def of(batch: dict[str, tf.Tensor]) -> list[tf.Tensor]:
+        def of(batch: dict[str, tf.Tensor], part: tf.Tensor | int = 0) -> list[tf.Tensor]:
+            keyed = batch | self._dropout_key(part)
             with tf.GradientTape() as tape:
-                outputs = self.model(batch, training=True)
+                outputs = self.model(keyed, training=True)
                 losses = self.task.loss(outputs, batch, training=True)
                 loss = tf.reduce_sum(losses) / self.batch_size
             self.task.update_metrics(self.metrics, outputs, batch, losses)
@@ -132,7 +138,7 @@ class Trainer(orbit.StandardTrainer):
         parts = {name: _cut(name, field, self.accumulate) for name, field in batch.items()}
 
         def add(i: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            part = of({name: field[i] for name, field in parts.items()})
+            part = of({name: field[i] for name, field in parts.items()}, i)
             return (i + 1, *(a + b for a, b in zip(sums, part, strict=True)))
 
         nothing = [tf.zeros(v.shape, v.dtype) for v in variables]
@@ -145,6 +151,14 @@ class Trainer(orbit.StandardTrainer):
             maximum_iterations=self.accumulate,
         )
         return gradients, loss
+
+    def _dropout_key(self, part: tf.Tensor | int) -> dict[str, tf.Tensor]:
+        """What the batch of a micro-batch's number needs for the model's dropout."""
+        if self.dropout_seed is None:
+            return {}
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        salt, step = self.guard.salt, self.global_step
+        return {dropout.KEY: dropout.key(self.dropout_seed, salt, step, replica, part)}
 
     def train_loop_end(self) -> dict[str, float]:
         """Means over the loop's examples, the learning rate of its last update, and `input_wait`.

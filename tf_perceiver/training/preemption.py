@@ -1,4 +1,18 @@
-"""SIGTERM and SIGINT: finish the step, save, leave with a code that a scheduler understands."""
+"""SIGTERM and SIGINT: finish the device's loop, save, leave with a code that schedulers understand.
+
+After every loop all workers add up whether one of them was signalled (`strategy.any_worker`), so
+that all save the same step and leave together, with the same code.
+
+TensorFlow's PreemptionCheckpointHandler has workers agree too, through the coordination service. It
+isn't used: its `run` wants single steps, which would put Python between those of the device's loop;
+it restores in its constructor what its CheckpointManager calls the latest, where we take the newest
+that is whole; and a single process would go another way than many. Connections at the start, which
+it leaves to the scheduler's retries, `cluster` tries for a bounded time.
+
+That a cloud is about to take a machine away is not asked for: it reaches us as SIGTERM when the
+machine shuts down. The notice before that comes up to an hour early and stays: a training that left
+at it would be started again, and leave again, until the hour is over.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +24,7 @@ EXIT_CODE = 75
 
 
 class Preempted(Exception):
-    """Raised by the training loop after it has saved because of a signal."""
-
-
-class WorkerLost(Preempted):
-    """Raised by the training loop when another worker is gone; what wasn't saved is lost."""
+    """Nothing is wrong with this process, and it ends: the same command is to be run again."""
 
 
 class SignalFlag:

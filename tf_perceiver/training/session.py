@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import sys
 import time
@@ -60,6 +61,8 @@ class Session:
         self.metrics_file = workdir / "metrics.jsonl"
         rows = [r for r in workdirs.read_metrics(self.metrics_file) if r["step"] <= self.start_step]
         evaluations = [row for row in rows if row["kind"] == "eval" and row["split"] == self.split]
+        # All must do the same, and another may see the file later than the chief.
+        evaluations = strategies.from_chief(self.strategy, evaluations)
         self.evaluated = any(row["step"] == self.start_step for row in evaluations)
         self.best = Best(self.pace.best_metric, checkpoints, evaluations)
         self.progress = Progress(
@@ -93,7 +96,6 @@ class Session:
 
         Raises:
           Preempted: a signal asked to stop; everything is saved.
-          WorkerLost: another worker is gone.
           Diverged: see `Guard.roll_back`.
         """
         log_file = self.metrics_file if self.chief else None
@@ -105,13 +107,15 @@ class Session:
             with self.signals, self.progress, self.window, quiet:
                 self._catch_up()
                 self.controller.train(self.total_steps, checkpoint_at_completion=False)
+        except OSError as error:  # Of the log; what `Checkpoints.save` raises has no number.
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise OSError(f"{self.metrics_file}: {error.strerror}; {SPACE}") from error
         except tf.errors.OpError as error:
             reason = error.message.strip().splitlines()[0][:200]
             if "No space left" in reason:
                 raise OSError(f"{self.metrics_file.parent}: {reason}; {SPACE}") from error
-            if strategies.workers(self.strategy) == 1:
-                raise
-            raise preemption.WorkerLost(f"lost another worker ({reason})") from error
+            raise
 
     def _catch_up(self) -> None:
         """What a run that was stopped between saving and evaluating has still to do."""

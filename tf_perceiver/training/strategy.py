@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
+
+from tf_perceiver.training import cluster
+from tf_perceiver.training.workdir import differences
 
 # Model Garden's spellings mean the same.
 SPELLINGS = {
@@ -29,6 +34,7 @@ def build(name: str, tpu: str | None = None) -> tf.distribute.Strategy:
 
     Raises:
       ValueError: an unknown name, no TPU where one is asked for, no TF_CONFIG for multi_worker.
+      Preempted: another worker didn't come.
     """
     name = SPELLINGS.get(name, name)
     if name not in STRATEGIES:
@@ -46,8 +52,7 @@ def build(name: str, tpu: str | None = None) -> tf.distribute.Strategy:
     if tpu is not None:
         raise ValueError(f"--tpu={tpu} goes with --strategy=tpu, not with --strategy={name}")
     if name == "multi_worker":
-        _check_tf_config()
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        return cluster.connect()
     if name == "mirrored":
         kind = "GPU" if gpus else "CPU"
         devices = [d.name for d in tf.config.list_logical_devices(kind)]
@@ -75,22 +80,6 @@ def _tpu(tpu: str | None) -> tf.distribute.TPUStrategy:
         raise ValueError(f"--strategy=tpu: no TPU {name!r} ({reason[:200]}); {remedy}") from error
 
 
-def _check_tf_config() -> None:
-    """A missing or broken TF_CONFIG would silently give one worker alone."""
-    example = (
-        """TF_CONFIG='{"cluster": {"worker": ["host0:2222", "host1:2222"]}, """
-        """"task": {"type": "worker", "index": 0}}'"""
-    )
-    try:
-        config = json.loads(os.environ["TF_CONFIG"])
-        config["cluster"]["worker"][int(config["task"]["index"])]
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"--strategy=multi_worker needs TF_CONFIG with cluster and task ({error!r}); "
-            f"set it on every worker, e.g. {example}"
-        ) from error
-
-
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process writes checkpoints, logs and reports."""
     resolver = strategy.cluster_resolver
@@ -107,15 +96,57 @@ def workers(strategy: tf.distribute.Strategy) -> int:
     """Number of processes that train together."""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return 1
-    cluster = strategy.cluster_resolver.cluster_spec().as_dict()
-    return len(cluster.get("worker", [])) + len(cluster.get("chief", [])) or 1
+    jobs = strategy.cluster_resolver.cluster_spec().as_dict()
+    return len(jobs.get("worker", [])) + len(jobs.get("chief", [])) or 1
 
 
 def any_worker(strategy: tf.distribute.Strategy, flag: bool) -> bool:
     """Whether the flag is true in any process; to be called by all of them."""
+    return flag if workers(strategy) == 1 else bool(_sum(strategy, np.array(flag)))
+
+
+def from_chief(strategy: tf.distribute.Strategy, value: Any) -> Any:
+    """The chief's value, in every process; to be called by all of them.
+
+    Args:
+      strategy: that of the processes.
+      value: what JSON can hold; of the others it is ignored.
+    """
     if workers(strategy) == 1:
-        return flag
-    flags = strategy.experimental_distribute_values_from_function(
-        lambda context: tf.constant(int(flag))
-    )
-    return bool(strategy.reduce(tf.distribute.ReduceOp.SUM, flags, axis=None))
+        return value
+    text = json.dumps(value).encode() if is_chief(strategy) else b""
+    size = int(_sum(strategy, np.array(len(text))))
+    codes = np.frombuffer(text.ljust(size), np.uint8)
+    return json.loads(_sum(strategy, codes * is_chief(strategy)).astype(np.uint8).tobytes())
+
+
+def _sum(strategy: tf.distribute.Strategy, value: np.ndarray) -> np.ndarray:
+    """The sum of all processes' numbers, int32 of one shape."""
+    local = strategy.num_replicas_in_sync // workers(strategy)
+
+    def of_replica(context: tf.distribute.experimental.ValueContext) -> tf.Tensor:
+        # Once a process, however many replicas it has.
+        first = context.replica_id_in_sync_group % local == 0
+        return tf.constant((value * first).astype(np.int32))
+
+    values = strategy.experimental_distribute_values_from_function(of_replica)
+    return strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None).numpy()
+
+
+def check_alike(strategy: tf.distribute.Strategy, settings: dict[str, Any]) -> None:
+    """Finds that all processes were started alike: they would train something else, or hang.
+
+    Args:
+      strategy: that of the processes.
+      settings: what must be equal; see `workdir.differences`.
+
+    Raises:
+      ValueError: this one differs from the chief, with the differences; or another one does.
+    """
+    changed = differences(from_chief(strategy, settings), settings)
+    if any_worker(strategy, bool(changed)):
+        which = "this worker" if changed else "another worker"
+        found = "; ".join(changed) or "its error has the differences"
+        raise ValueError(
+            f"{which} was started otherwise than the chief ({found}); give all the same flags"
+        )

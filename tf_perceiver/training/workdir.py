@@ -20,11 +20,15 @@ from pipelines.records import DatasetInfo
 def write_atomically(path: Path, text: str) -> None:
     """Writes a small file so that it is there whole or not at all."""
     temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
+    try:
+        with temporary.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def claim(workdir: Path, config: dict[str, Any], data: str | Path, info: DatasetInfo) -> None:

@@ -81,6 +81,31 @@ def test_a_save_that_was_killed_before_its_manifest_is_not_a_checkpoint(tmp_path
     assert newest_valid(tmp_path).step == 10
 
 
+def test_what_a_killed_save_left_goes_with_the_next(tmp_path):
+    save(tmp_path, 10)
+    kept = {file.name for file in tmp_path.iterdir()}
+    (tmp_path / "ckpt-000000015_temp").mkdir()
+    (tmp_path / "ckpt-000000015_temp" / "part-00000-of-00001.index").write_bytes(b"half")
+    (tmp_path / "ckpt-000000017.index").write_bytes(b"half")
+    (tmp_path / "ckpt-000000018.json.tmp").write_bytes(b"half")
+    save(tmp_path, 20)
+    left = {file.name for file in tmp_path.iterdir() if "000000020" not in file.name}
+    assert left == kept
+
+
+def test_a_save_that_fails_is_one_line_and_leaves_nothing(tmp_path):
+    checkpoints = save(tmp_path, 10)
+    before = {file.name for file in tmp_path.iterdir()}
+    (tmp_path / "ckpt-000000020_temp").touch()  # A file where TensorFlow makes a folder.
+    with pytest.raises(OSError, match="step 20 can't be saved in .*: make space and") as error:
+        checkpoints.save(20)
+    assert "\n" not in str(error.value)
+    assert {file.name for file in tmp_path.iterdir()} == before
+    assert newest_valid(tmp_path).step == 10
+    checkpoints.save(20)
+    assert newest_valid(tmp_path).step == 20
+
+
 def test_damage_everywhere_is_an_error_and_not_step_0(tmp_path):
     save(tmp_path, 10)
     data_file(tmp_path, 10).write_bytes(b"")

@@ -135,6 +135,20 @@ def test_accumulated_micro_batches_are_the_whole_batch():
     assert same == pytest.approx(metrics, rel=1e-5)
 
 
+def test_dropout_is_a_function_of_salt_and_step():
+    config = {**CONFIG, "trunk": {**CONFIG["trunk"], "dropout": 0.5}}
+    trainer = make([batch()] * 4, config, Descent(0.0), dropout_seed=1, accumulate=2)
+
+    def loss(salt, step):
+        trainer.guard.salt.assign(salt)
+        trainer.global_step.assign(step)
+        return train(trainer, 1)["loss"]
+
+    first = loss(0, 5)
+    assert len({first, loss(0, 6), loss(1, 5)}) == 3
+    assert loss(0, 5) == first
+
+
 def test_micro_batches_that_do_not_divide_the_batch_are_refused():
     with pytest.raises(ValueError, match="accumulate=3 doesn't divide the 8 examples"):
         trained(accumulate=3)

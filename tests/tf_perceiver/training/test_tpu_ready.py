@@ -101,6 +101,20 @@ def test_the_step_of_every_task_compiles_for_a_tpu(name):
     assert not faults(lowered_step(trainer, batch))
 
 
+@pytest.mark.soak
+def test_dropout_compiles_for_a_tpu():
+    config = importlib.import_module("configs.digits").get_config("tiny")
+    with config.unlocked():
+        config.model.trunk.dropout = 0.1
+    info = batches.described(10, config.task.name)
+    trainer = experiment.trainer(config, info)
+    trainer.dropout_seed = 0
+    batch = batches.of_data(config.data, len(info.labels), config.data.batch_size)
+    hlo = lowered_step(trainer, batch)
+    assert not faults(hlo)
+    assert "xor(" in hlo  # Of the random numbers.
+
+
 @pytest.mark.parametrize(
     ("function", "fault"),
     [
