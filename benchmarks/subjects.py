@@ -31,7 +31,8 @@ MEASURES = {
 # A backward pass has two products for each of the forward one's.
 PASSES = {"forward": 1, "forward_backward": 3, "train_step": 3}
 STRUCTURED_DECODERS = ("flow", "autoencoding")
-LAYERS = 6  # of the latent transformer alone
+# Of the latent transformer alone: layers, and how often they are repeated, as in the presets.
+LAYERS, REPEATS = 6, 8
 TOTAL_STEPS = 1_000_000  # of the schedule; the learning rate has no part in the time
 
 Fields = dict[str, Any]
@@ -213,11 +214,15 @@ def latent_transformer(
     channels: int = 1024,
     heads: int = 8,
     layers: int = LAYERS,
+    repeats: int = REPEATS,
     batch_size: int = 1,
     *,
     small: bool = False,
 ) -> Subject:
-    """Self-attends alone, each with its MLP, on latents [B, N, D]; `small` wins over the sizes."""
+    """Self-attends alone, each with its MLP, on latents [B, N, D], all of them `repeats` times.
+
+    `small` wins over the sizes.
+    """
     if small:
         bounds = quick.BOUNDS
         latents, channels = bounds["num_latents"], bounds["latent_channels"]
@@ -228,12 +233,13 @@ def latent_transformer(
     def forward(training: bool) -> tf.Tensor:
         del training
         x = tf.cast(tf.convert_to_tensor(z), stack[0].compute_dtype)
-        for layer in stack:
-            x = LatentLayer(layer)(x)
+        layers = [LatentLayer(layer, repeats) for layer in stack]
+        for layer in layers * repeats:
+            x = layer(x)
         return x
 
     variables = [v for layer in stack for v in layer.trainable_variables]
-    flops = batch_size * sum(cost.self_attend(layer, latents) for layer in stack)
+    flops = batch_size * repeats * sum(cost.self_attend(layer, latents) for layer in stack)
     return _part("latent transformer", forward, [*variables, z], flops, batch_size, {"latents": z})
 
 

@@ -141,16 +141,22 @@ class Linear(tf.keras.layers.Layer):
         self.inputs, self.outputs = inputs, outputs
         if initializer is None:
             initializer = variance_scaling()
+        # Never cast by Keras: the faster paths fold them in float32, of which nothing is kept then.
         self.kernel = self.add_weight(
-            name=f"{name}.kernel", shape=(inputs, outputs), initializer=initializer
+            name=f"{name}.kernel",
+            shape=(inputs, outputs),
+            initializer=initializer,
+            experimental_autocast=False,
         )
-        self.bias = self.add_weight(name=f"{name}.bias", shape=(outputs,), initializer="zeros")
+        self.bias = self.add_weight(
+            name=f"{name}.bias", shape=(outputs,), initializer="zeros", experimental_autocast=False
+        )
 
     def call(self, x: tf.Tensor, biased: bool = True) -> tf.Tensor:
         """[..., inputs] -> [..., outputs]; with or without the bias."""
         leading = tf.shape(x)[:-1]
-        y = tf.matmul(tf.reshape(x, [-1, self.inputs]), self.kernel)
-        y = y + self.bias if biased else y
+        y = tf.matmul(tf.reshape(x, [-1, self.inputs]), tf.cast(self.kernel, x.dtype))
+        y = y + tf.cast(self.bias, x.dtype) if biased else y
         y = tf.reshape(y, tf.concat([leading, [self.outputs]], 0))
         return tf.ensure_shape(y, x.shape[:-1] + [self.outputs])
 
