@@ -125,7 +125,7 @@ def filled(answer: Answer, wanted: Wanted) -> str:
     whole = text.decode(errors="replace")
     if wanted.as_json:
         return _json({"file": answer.file, "text": whole, "scores": found})
-    return f"{answer.file}: {whole}"
+    return f"{answer.file}: {_printable(whole)}"
 
 
 def motion(answer: Answer, wanted: Wanted) -> str:
@@ -153,6 +153,13 @@ def reconstruction(answer: Answer, wanted: Wanted) -> str:
     if wanted.as_json:
         return _json(json.loads(line) | {"picture": str(picture), "sound": str(sound)})
     return f"{line}; {picture}, {sound}"
+
+
+def _printable(text: str) -> str:
+    """Text in which what a terminal would obey is escaped: a model may fill in any byte."""
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 def _json(row: dict) -> str:

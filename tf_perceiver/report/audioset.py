@@ -10,7 +10,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from tf_perceiver.report import pictures, sections, sounds, style, videos
+from tf_perceiver.report import pictures, ranks, sections, sounds, style, videos
 from tf_perceiver.report.page import Headline, Section, Table
 from tf_perceiver.report.pictures import Sample
 from tf_perceiver.report.run import Batches, Run
@@ -143,14 +143,11 @@ def draw_curves(
       precisions: average precision of every class.
       labels: class names.
     """
-    from sklearn.metrics import precision_recall_curve
-
     figure = style.figure(6.4, 4.2, layout="constrained")
     axes = figure.add_subplot()
     colors = colormaps["viridis"](np.linspace(0, 0.9, len(order)))
     for c, color in zip(order, colors, strict=True):
-        precision, recall, _ = precision_recall_curve(kept["labels"][:, c], kept["scores"][:, c])
-        precision[-1] = precision[-2]  # It ends in a point of its own, full precision at none.
+        recall, precision = ranks.precision_by_recall(kept["labels"][:, c], kept["scores"][:, c])
         name = f"{style.plain(style.shorten(labels[c]))}, AP {precisions[c]:.2f}"
         axes.step(recall, precision, where="post", color=color, linewidth=1.4, label=name)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))

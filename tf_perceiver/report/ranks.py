@@ -28,12 +28,11 @@ def curves(scores: np.ndarray, positive: np.ndarray) -> Figure:
     left.plot(false, true, color=style.BLUE, linewidth=1.6)
     left.set_xlabel("false alarms among those without", color=style.INK)
     left.set_ylabel("found among those with", color=style.INK)
-    precision, recall, _ = metrics.precision_recall_curve(positive, scores)
+    recall, precision = precision_by_recall(positive, scores)
     share = positive.mean()
     right.plot([0, 1], [share, share], color=style.FAINT, linestyle="--", linewidth=1)
     right.fill_between(_PLACES, *recalled, color=style.VERMILION, alpha=0.2, linewidth=0)
-    # The last point, of no alarm at all, has a precision by convention alone.
-    right.step(recall[:-1], precision[:-1], where="post", color=style.VERMILION, linewidth=1.4)
+    right.step(recall, precision, where="post", color=style.VERMILION, linewidth=1.4)
     right.set_xlabel("found among those with (recall)", color=style.INK)
     right.set_ylabel("true among the alarms (precision)", color=style.INK)
     for axes in (left, right):
@@ -65,8 +64,24 @@ def bands(scores: np.ndarray, positive: np.ndarray, seed: int = 0) -> tuple[np.n
             continue
         false, true, _ = metrics.roc_curve(truth, score)
         roc.append(np.interp(_PLACES, false, true))
-        precision, recall, _ = metrics.precision_recall_curve(truth, score)
+        recall, precision = precision_by_recall(truth, score)
         # The precision at a recall: that of the first threshold which reaches it.
         place = np.searchsorted(recall[::-1], _PLACES)
-        recalled.append(precision[::-1][np.minimum(np.maximum(place, 1), len(recall) - 1)])
+        recalled.append(precision[::-1][np.minimum(place, len(recall) - 1)])
     return tuple(np.quantile(np.array(found), [0.025, 0.975], axis=0) for found in (roc, recalled))
+
+
+def precision_by_recall(
+    positive: np.ndarray, scores: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points (recall, precision) of falling recall, the last at none.
+
+    Up to the first positive that is found there is one precision: that with it. The area below the
+    steps to the left of the points is the average precision.
+
+    Args:
+      positive: [n], at least one. scores: [n].
+    """
+    precision, recall, _ = metrics.precision_recall_curve(positive, scores)
+    precision, recall = precision[recall > 0], recall[recall > 0]
+    return np.append(recall, 0), np.append(precision, precision[-1])
