@@ -154,7 +154,7 @@ def _list_items(
     items = manifest.assign_splits(listing.items, splits, flags.input, listing.unseen)
     labels = manifest.class_names(items) if listing.labels is None else listing.labels
     for note in listing.notes:
-        print(f"note: {note}", flush=True)
+        print(f"note: {console.one_line(note)}", flush=True)
     return items, labels, listing.properties, listing.unseen
 
 
@@ -213,7 +213,8 @@ def _collect_rejects(
     ]
     rejected.sort(key=lambda reject: (reject.split, reject.key))
     for reject in rejected[:_SHOWN_REJECTS]:
-        print(f"rejected: {reject.key} ({reject.reason}: {reject.detail})", file=sys.stderr)
+        shown = console.one_line(f"{reject.key} ({reject.reason}: {reject.detail})")
+        print(f"rejected: {shown}", file=sys.stderr)
     if len(rejected) > _SHOWN_REJECTS:
         print(f"rejected: ... and {len(rejected) - _SHOWN_REJECTS:,} more", file=sys.stderr)
     rejects.check(rejected, items, flags.max_reject_fraction)
