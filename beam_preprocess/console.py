@@ -23,6 +23,12 @@ def quiet_libraries() -> None:
     logging.getLogger().setLevel(logging.ERROR)
 
 
+def one_line(text: str) -> str:
+    """Text that is one line and UTF-8, whatever a file is called: a name may be any bytes."""
+    shown = text.encode(errors="backslashreplace").decode()
+    return shown.replace("\r", "\\r").replace("\n", "\\n")
+
+
 def print_error(error: BaseException | str) -> None:
     """Prints an expected error as one line."""
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)

@@ -236,14 +236,20 @@ def assign_splits(
       The items, in the same order, each with a split.
 
     Raises:
-      InputError: an item twice; no splits in the data and none given, or both; no train split; a
-        class that training does not have, or one that it must not have.
+      InputError: an item twice; a class whose name is no line of UTF-8; no splits in the data and
+        none given, or both; no train split; a class that training does not have, or one that it
+        must not have.
     """
     first: dict[str, Item] = {}
     for item in items:
         if (other := first.setdefault(item.key, item)) is not item:
             where = f", in {other.split} and {item.split}" if other.split != item.split else ""
             raise InputError(f"--input={root}: {item.key} is listed twice{where}; remove one")
+        if not _is_a_name(item.label):
+            raise InputError(
+                f"--input={root}: the name of class {item.label!r} is no line of UTF-8 "
+                f"({item.key!r}); rename it"
+            )
     own = sorted({item.split for item in items if item.split})
     if own and splits:
         raise InputError(
@@ -348,6 +354,15 @@ def item_seed(seed: int, key: str) -> int:
 
 def _hash(key: str) -> bytes:
     return hashlib.sha256(key.encode(errors="surrogateescape")).digest()
+
+
+def _is_a_name(label: str) -> bool:
+    """Whether a class can stand in a line of a list of names; a folder may be called anything."""
+    try:
+        label.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\n" not in label and "\r" not in label
 
 
 def _draw_splits(items: Sequence[Item], fractions: dict[str, float]) -> list[Item]:

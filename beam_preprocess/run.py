@@ -159,7 +159,7 @@ def _list_items(
     if len(labels) == 1:
         listing.notes.append(f"there is one class alone, {labels[0]!r}: nothing to tell apart")
     for note in listing.notes:
-        print(f"note: {note}", flush=True)
+        print(f"note: {console.one_line(note)}", flush=True)
     return items, labels, listing.properties, listing.unseen
 
 
@@ -233,7 +233,8 @@ def _collect_rejects(
     ]
     rejected.sort(key=lambda reject: (reject.split, reject.key))
     for reject in rejected[:_SHOWN_REJECTS]:
-        print(f"rejected: {reject.key} ({reject.reason}: {reject.detail})", file=sys.stderr)
+        shown = console.one_line(f"{reject.key} ({reject.reason}: {reject.detail})")
+        print(f"rejected: {shown}", file=sys.stderr)
     if len(rejected) > _SHOWN_REJECTS:
         print(f"rejected: ... and {len(rejected) - _SHOWN_REJECTS:,} more", file=sys.stderr)
     rejects.check(rejected, items, flags.max_reject_fraction)

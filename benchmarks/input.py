@@ -1,8 +1,9 @@
 """Whether the input or the model is the bottleneck: `python -m benchmarks.input`.
 
-Examples a second of the records read alone, of decoding, of the whole pipeline as training uses it,
-and of the train step on a batch in memory, in turns; and how long a resume far into the training
-takes to its first batch. Prints a table and writes JSON.
+Examples a second, and the processors' time an example takes, of the records read alone, of
+decoding, of the whole pipeline as training uses it, and of the train step on a batch in memory, in
+turns; and how long a resume far into the training takes to its first batch. Prints a table and
+writes JSON.
 """
 
 # ruff: noqa: I001
@@ -16,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 from absl import flags
@@ -34,8 +35,6 @@ STAGES = {
     "train_step": "the train step, on a batch in memory",
 }
 IN_MEMORY = 256  # pictures whose bytes are kept for "decode"
-
-Rates = dict[str, list[float]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,25 +85,38 @@ def streams(
     return {stage: found[stage] for stage in STAGES if stage in found}
 
 
-def per_second(call: Callable[[], object], seconds: float) -> float:
-    """How often `call` ends in a second: over so many seconds, and once at the least."""
-    started, count, passed = time.perf_counter(), 0, 0.0
+class Pace(NamedTuple):
+    """How often something ends in a second, and the processors' seconds that it takes each time.
+
+    The second doesn't change with what else the machine does, but leaves out whatever is waited
+    for.
+    """
+
+    per_second: float
+    processor_seconds: float
+
+
+def paced(call: Callable[[], object], seconds: float) -> Pace:
+    """The pace of `call`: over so many seconds, and once at the least."""
+    started, busy, count, passed = time.perf_counter(), time.process_time(), 0, 0.0
     while passed < seconds or not count:
         call()
         count += 1
         passed = time.perf_counter() - started
-    return count / passed
+    return Pace(count / passed, (time.process_time() - busy) / count)
 
 
-def steady_rate(stream: tf.data.Dataset, options: Options) -> float:
-    """Batches a second of a new iterator, after its warm-up and from one batch to another."""
+def steady(stream: tf.data.Dataset, options: Options) -> Pace:
+    """The pace of a new iterator's batches, after its warm-up and from one batch to another."""
     iterator = iter(stream)
-    per_second(lambda: next(iterator), options.warm_up)
-    return per_second(lambda: next(iterator), options.seconds)
+    paced(lambda: next(iterator), options.warm_up)
+    return paced(lambda: next(iterator), options.seconds)
 
 
-def rates(config: ConfigDict, info: records.DatasetInfo, directory: str, options: Options) -> Rates:
-    """Examples a second by stage, one of every turn.
+def paces(
+    config: ConfigDict, info: records.DatasetInfo, directory: str, options: Options
+) -> dict[str, list[Pace]]:
+    """The pace of every stage's examples, one of every turn.
 
     Only one stage has an iterator at a time: nothing is prepared for another in its turn.
     """
@@ -115,14 +127,16 @@ def rates(config: ConfigDict, info: records.DatasetInfo, directory: str, options
     trainer.train_dataset = tf.data.Dataset.from_tensors(batch).repeat()
     one = tf.constant(1)
     trainer.train(one)  # Compiles.
-    found: Rates = {stage: [] for stage in (*inputs, "train_step")}
+    found: dict[str, list[Pace]] = {stage: [] for stage in (*inputs, "train_step")}
     for turn in range(options.rounds):
         for stage in found if turn % 2 == 0 else reversed(found):
             if stage in inputs:
-                batches = steady_rate(inputs[stage], options)
+                batches = steady(inputs[stage], options)
             else:
-                batches = per_second(lambda: trainer.train(one), options.seconds)
-            found[stage].append(batch_size * batches)
+                batches = paced(lambda: trainer.train(one), options.seconds)
+            found[stage].append(
+                Pace(batch_size * batches.per_second, batches.processor_seconds / batch_size)
+            )
     return found
 
 
@@ -157,19 +171,27 @@ def verdict(pipeline: float, train_step: float) -> str:
 def show(record: dict[str, Any]) -> None:
     """Prints the table, the verdict and the time to resume."""
     medians = record["examples_per_second"]
-    bare = medians.get("decode")
+    busy = record["processor_seconds"]
+
+    def of_decoding(stage: str) -> tuple[str, str]:
+        if "decode" not in medians or not stage.startswith("read_"):
+            return "–", "–"
+        rate, work = medians[stage] / medians["decode"], busy["decode"] / busy[stage]
+        return f"{rate:.0%}", f"{work:.0%}"
+
     rows = [
         (
             STAGES[stage],
             f"{rate:,.0f}",
             f"{1e3 / rate:.3g} ms",
-            f"{rate / bare:.0%}" if bare and stage.startswith("read_") else "–",
+            f"{1e3 * busy[stage]:.3g} ms",
+            *of_decoding(stage),
         )
         for stage, rate in medians.items()
     ]
     report.show(
         f"{record['config']}, batch {record['batch_size']}: medians of {record['rounds']} turns",
-        ("", "examples/s", "per example", "of decoding alone"),
+        ("", "examples/s", "per example", "of processors", "of decoding", "by processors"),
         rows,
         "On a CPU the input and the model share the cores; with accelerators they don't.",
     )
@@ -195,13 +217,16 @@ def measure(
       long: of the one in which examples are skipped. directory: of both.
       options: how.
     """
-    found = rates(config, info, directory, options)
+    found = paces(config, info, directory, options)
+    rates = {stage: [pace.per_second for pace in turns] for stage, turns in found.items()}
+    busy = {stage: [pace.processor_seconds for pace in turns] for stage, turns in found.items()}
     return {
         "config": config.name,
         "batch_size": config.data.batch_size,
         **dataclasses.asdict(options),
-        "rates": found,
-        "examples_per_second": {name: timing.median(turns) for name, turns in found.items()},
+        "rates": rates,
+        "examples_per_second": {name: timing.median(turns) for name, turns in rates.items()},
+        "processor_seconds": {name: timing.median(turns) for name, turns in busy.items()},
         "skip": {
             "examples": options.skip,
             "records": long.split(config.data.train_split).records,

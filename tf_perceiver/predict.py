@@ -87,10 +87,16 @@ def main(argv: list[str]) -> int:
     for answer in answers(model, argv[1:]):
         if answer.error:
             failed = True
-            print(f"error: {answer.error}", file=sys.stderr, flush=True)
+            print(one_line(f"error: {answer.error}"), file=sys.stderr, flush=True)
         else:
-            print(LINES[model.task](answer, wanted), flush=True)
+            print(one_line(LINES[model.task](answer, wanted)), flush=True)
     return command_line.USAGE_ERROR if failed else 0
+
+
+def one_line(text: str) -> str:
+    """Text that is one line and UTF-8, whatever a file is called: a name may be any bytes."""
+    shown = text.encode(errors="backslashreplace").decode()
+    return shown.replace("\r", "\\r").replace("\n", "\\n")
 
 
 def find_version(directory: Path) -> Path:

@@ -28,6 +28,7 @@ _GAP_SECONDS = 0.05
 # A container's own length is rounded too; a cut file lacks more.
 _LACKING_SECONDS = 0.25
 _PACK = b"\0\0\1\xba"  # Begins every pack of an MPEG program stream.
+_PACKET, _SYNC = 188, b"G"  # Bytes of a packet of an MPEG transport stream, and its first one.
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")  # An MP4 begins with one of them.
 _LATER_BOXES = (b"emsg", b"meta", b"mfra", b"moof", b"pdin", b"sidx", b"styp", b"udta", b"uuid")
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # Of Matroska and WebM.
@@ -288,6 +289,8 @@ def _check_size(data: bytes, name: str) -> None:
         expected = _boxes_end(data)
     elif data[:4] == _EBML:
         expected = _segment_end(data)
+    elif data[:1] == data[_PACKET : _PACKET + 1] == _SYNC:
+        expected = -(-len(data) // _PACKET) * _PACKET
     else:
         return
     if len(data) < expected:

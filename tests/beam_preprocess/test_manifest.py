@@ -247,3 +247,9 @@ def test_an_item_that_is_listed_twice_is_named(split, said):
     items = [Item("a.wav", "a.wav", "x", "train"), Item("a.wav", "a.wav", "x", split)]
     with pytest.raises(InputError, match=said):
         manifest.assign_splits(items, None, "raw")
+
+
+@pytest.mark.parametrize("label", ["a\nb", "a\rb", "a\udcff"])
+def test_a_class_whose_name_fits_no_list_of_names_is_named(label):
+    with pytest.raises(InputError, match="the name of class 'a.*' is no line of UTF-8"):
+        manifest.assign_splits([Item("1.png", "1.png", label, "train")], None, "IN")

@@ -175,6 +175,19 @@ def test_bad_files_are_counted_listed_and_accepted_by_the_printed_flag(
     assert verify.main([str(tmp_path / "out")]) == 0
 
 
+def test_files_of_any_name_are_read_or_rejected_on_a_line(raw, arguments, tmp_path, capsys):
+    good, bad = raw / "train/cat/a\nb\udcff.png", raw / "train/cat/c\nd\udcfe.png"
+    good.write_bytes(encoded(50, "PNG"))
+    bad.write_bytes(b"")
+    assert run.main([*arguments, "--max_reject_fraction=1"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    shown = r"train/cat/c\nd\udcfe.png"
+    assert f"rejected: {shown} (empty-file: {shown} has no bytes)" in said
+    info = DatasetInfo.read(str(tmp_path / "out"))
+    keys = {record["key"] for record in read_records(tmp_path / "out", info, "train")}
+    assert b"train/cat/a\nb\xff.png" in keys
+
+
 def test_a_class_without_a_usable_item_stops_the_job(raw, arguments, tmp_path):
     for path in (raw / "train/dog").iterdir():
         path.write_bytes(b"")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -35,6 +36,11 @@ def test_every_stage_of_a_config_is_timed_on_pictures_of_its_own(command, tmp_pa
     assert f"The {bottleneck} is the bottleneck" in result.stdout
     share = f"{medians['read_decode'] / medians['decode']:.0%}"
     assert share in result.stdout
+    busy = record["processor_seconds"]
+    assert busy["read"] < busy["decode"] < 2 * busy["read_decode"]
+    assert f"{busy['decode'] / busy['read_decode']:.0%}" in result.stdout
+    # Of one process, which can't have been busier than all processors.
+    assert busy["decode"] * medians["decode"] < 1.2 * os.cpu_count()
     assert "after 1,000 examples, of 1,024 an epoch," in result.stdout
     assert record["command"].startswith("python -m benchmarks.input --config=")
 

@@ -65,6 +65,16 @@ def test_more_classes_than_there_are_gives_all(digits_model, trained_digits, com
     assert sum(scores) == pytest.approx(1, abs=1e-3)
 
 
+def test_any_name_is_one_line(digits_model, trained_digits, command, tmp_path):
+    good, bad = tmp_path / "a\nb\udcff.png", tmp_path / "c\r\udcfe.png"
+    good.write_bytes(next(iter(trained_digits.files.values())).read_bytes())
+    bad.write_bytes(b"")
+    result = command("tf_perceiver.predict", f"--model={digits_model}", good, bad)
+    assert result.stdout.startswith(f"{tmp_path}/a\\nb\\udcff.png: ")
+    assert result.stdout.count("\n") == 1
+    assert result.stderr == f"error: {tmp_path}/c\\r\\udcfe.png has no bytes\n"
+
+
 def test_the_newest_version_wins(digits_model, trained_digits, command, tmp_path):
     for version in ("3", "100", "20"):
         shutil.copytree(digits_model / "20", tmp_path / version)

@@ -309,17 +309,28 @@ def test_a_file_cut_anywhere_is_rejected(kind):
         assert error.value.reason in ("corrupt-video", "truncated-video", "no-video"), share
 
 
-@pytest.mark.parametrize("fast", [False, True])
-def test_a_cut_mp4_is_rejected_wherever_its_index_is(fast, tmp_path):
-    path = tmp_path / "a.mp4"
-    options = {"movflags": "faststart"} if fast else {}
+def remuxed(path, **options: str) -> bytes:
+    """The pictures of `CLIP`, in the container of a file's name."""
     with av.open(io.BytesIO(CLIP)) as source, av.open(str(path), "w", options=options) as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(source.streams.video[0]):
             if packet.dts is not None:
                 packet.stream = stream
                 target.mux(packet)
-    data = path.read_bytes()
+    return path.read_bytes()
+
+
+def test_a_transport_stream_that_ends_within_a_packet_is_rejected(tmp_path):
+    data = remuxed(tmp_path / "a.ts")
+    assert len(read(data).frames) == 75
+    cut = len(data) // 2 // 188 * 188 + 100
+    with pytest.raises(Rejected, match=f"truncated-video: a.mp4 has {cut:,} of {cut + 88:,} bytes"):
+        read(data[:cut])
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_cut_mp4_is_rejected_wherever_its_index_is(fast, tmp_path):
+    data = remuxed(tmp_path / "a.mp4", **({"movflags": "faststart"} if fast else {}))
     assert len(read(data).frames) == 75
     with pytest.raises(Rejected, match="corrupt-video|truncated-video"):
         read(data[: int(0.8 * len(data))])
