@@ -49,9 +49,9 @@ def test_both_paths_of_a_preset_have_the_same_work_and_a_step_changes_the_weight
 
 
 def test_a_batch_of_two_is_twice_the_work():
-    one, two = (subjects.latent_transformer(16, 32, 2, 3, batch_size=b) for b in (1, 2))
-    # Per layer: four projections and the MLP's two, and two products with the attention matrix.
-    assert one.flops == 3 * (6 * 2 * 16 * 32 * 32 + 2 * 2 * 16 * 16 * 32)
+    one, two = (subjects.latent_transformer(16, 32, 2, 3, 4, batch_size=b) for b in (1, 2))
+    # Per layer and repetition: four projections, the MLP's two, two products with the attention's.
+    assert one.flops == 3 * 4 * (6 * 2 * 16 * 32 * 32 + 2 * 2 * 16 * 16 * 32)
     assert two.flops == 2 * one.flops
     assert two.calls["forward"]().shape == (2, 16, 32)
     assert len(two.calls["forward_backward"]()) == 3 * 16 + 1
