@@ -49,7 +49,7 @@ test: .venv  ## all tests, in two processes
 	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 soak: .venv  ## trainings that are killed, starved and poisoned, and must end as if nothing had been
-	.venv/bin/python -m pytest -m soak -v -rs
+	.venv/bin/python -m pytest -m soak -v -rs -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv  ## style and spelling
 	.venv/bin/ruff check .
