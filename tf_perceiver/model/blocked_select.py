@@ -130,11 +130,11 @@ def _backward(
 ) -> Parts:
     """Gradients to the queries' channels and to the inputs; `along` is the one to the means."""
     dtype = log_sum.dtype
-    # With weights a and gradient d to them, that to the logits is a (d - sum(a d) + d_log_sum).
     # Where nothing may be looked at, nothing has a weight.
     seen = tf.where(log_sum > MASKED_LOGIT / 2, log_sum, tf.zeros([], dtype))
     placed = operands.in_place(queries)
     placed_along = operands.in_place(along)
+    # With weights a and gradient d to them, that to the logits is a (d - sum(a d) + d_log_sum).
     shift = along_log_sum
     for name in blocked.present(queries):
         product_sum = tf.reduce_sum(getattr(along, name) * getattr(means, name), -1, keepdims=True)
