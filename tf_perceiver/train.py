@@ -87,7 +87,12 @@ def run() -> None:
     total_steps = pace.steps or math.ceil(pace.epochs * records / batch_size)
     strategy = strategies.build(STRATEGY.value, TPU.value)
     chief = strategies.is_chief(strategy)  # Alone writes.
-    started = {"mode": MODE.value, "init_from": INIT_FROM.value, "fingerprint": info.fingerprint}
+    started = {
+        "mode": MODE.value,
+        "init_from": INIT_FROM.value,
+        "fingerprint": info.fingerprint,
+        "workdir": str(workdir.resolve()),
+    }
     strategies.check_alike(strategy, config.to_dict() | started)
     tf.keras.utils.set_random_seed(config.seed)
     task = tasks.build(config.task, info)

@@ -152,6 +152,7 @@ def test_damaged_records_are_named_and_other_errors_are_raised():
 
 def test_workers_that_were_started_otherwise_are_told_so(command, trained_digits, tmp_path):
     ports = free_ports.find(2)
+    others = ("--config.seed=7", "--mode=train", f"--workdir={tmp_path / 'v'}")
     started = [
         command.start(
             "tf_perceiver.train",
@@ -161,10 +162,11 @@ def test_workers_that_were_started_otherwise_are_told_so(command, trained_digits
             *more,
             env={"TF_CONFIG": config_of(*ports, index=index)},
         )
-        for index, more in enumerate([(), ("--config.seed=7", "--mode=train")])
+        for index, more in enumerate([(), others])
     ]
     chief, other = (running.wait(60) for running in started)
     assert (chief.returncode, other.returncode) == (2, 2)
     assert "another worker was started otherwise than the chief" in chief.stderr
     assert 'mode: "train_and_eval" -> "train"; seed: 0 -> 7' in other.stderr
-    assert not (tmp_path / "w").exists()
+    assert f'workdir: "{tmp_path / "w"}" -> "{tmp_path / "v"}"' in other.stderr
+    assert not list(tmp_path.iterdir())
