@@ -18,9 +18,11 @@ SAMPLE_RATE = 16_000
 FPS = 25
 # Of 75 frames the first 40: in 99 % of the sentences the command ends before.
 FRAMES = 40
-# The mouth of a speaker who sits in the middle of the picture.
-MOUTH = (0.54, 0.13, 0.42, 0.56)
-SIZE = (48, 64)
+# The mouth of a speaker who sits in the middle of the picture, and where it may move to.
+MOUTH = (0.57, 0.24, 0.34, 0.34)
+# What moves is seen as well at a side of 12 pixels; with patches of 8 x 8 of a mouth of 48 x 64 the
+# same model learned half as much in the same time.
+SIDE = 12
 HOP = SAMPLE_RATE // 50
 
 
@@ -31,9 +33,9 @@ def get_config(variant: str = "small") -> ConfigDict:
     tiny = variant.startswith("tiny")
     size, _, read = variant.partition("_")
     batch_size = 8 if tiny else 32
-    frames, side = (8, (16, 24)) if tiny else (FRAMES, SIZE)
+    frames = 8 if tiny else FRAMES
     video = feeds.videos(
-        frames, side, batch_size, fps=FPS,
+        frames, (SIDE, SIDE), batch_size, fps=FPS,
         stride=5 if tiny else 1,
         place=0.0,
         jitter=0.25,
@@ -44,7 +46,7 @@ def get_config(variant: str = "small") -> ConfigDict:
         contrast=0.2,
         saturation=0.2,
         hue=0.0,
-        std=(0.25, 0.25, 0.25),
+        std=(0.15, 0.15, 0.15),
     )  # fmt: skip
     samples = FRAMES * SAMPLE_RATE // FPS if read != "audio" else 72 * SAMPLE_RATE // FPS
     audio = feeds.sounds(
@@ -60,7 +62,7 @@ def get_config(variant: str = "small") -> ConfigDict:
     )
     inputs: dict[str, Any] = {
         "audio": heard(samples, 4 if tiny else 6),
-        "video": seen(frames, side, 4 if tiny else 6),
+        "video": seen(frames, 4 if tiny else 6),
     }
     if read:
         model, data = inputs[read], {"audio": audio, "video": video}[read]
@@ -76,7 +78,7 @@ def get_config(variant: str = "small") -> ConfigDict:
     )["trunk"]  # fmt: skip
     config = base.classification(f"grid:{variant}", {"inputs": model, "trunk": trunk})
     config.data = data
-    base.pace(config, tiny, epochs={"": 60.0, "audio": 80.0, "video": 60.0}[read])
+    base.pace(config, tiny, epochs={"": 45.0, "audio": 80.0, "video": 60.0}[read])
     if not tiny:
         config.task.label_smoothing = 0.1
         config.optimizer.learning_rate = 4e-3
@@ -97,14 +99,13 @@ def heard(samples: int, bands: int) -> dict[str, Any]:
     }
 
 
-def seen(frames: int, size: tuple[int, int], bands: int) -> dict[str, Any]:
-    """Patches of 2 frames, 8 x 8 pixels."""
-    resolution = (frames // 2, size[0] // 8, size[1] // 8)
+def seen(frames: int, bands: int) -> dict[str, Any]:
+    """The mouth in two frames, all of it, is one input: only their order is to be told apart."""
     return {
         "kind": "patches",
         "modality": "video",
         "channels": 3,
-        "patch": 8,
+        "patch": SIDE,
         "frames": 2,
-        "positions": {"bands": bands, "max_resolution": resolution},
+        "positions": {"bands": bands, "max_resolution": (frames // 2, 1, 1)},
     }
