@@ -81,7 +81,7 @@ def _config(
     variant: str, model: dict[str, Any], tile: tuple[int, int], overlap: int = 20
 ) -> ConfigDict:
     config = base.classification(f"flow:{variant}", model)
-    config.task = ConfigDict({"name": "flow", "tile": tile, "overlap": overlap})
+    config.task = ConfigDict({"name": "flow", "tile": tile, "overlap": overlap, "huber": 0.0})
     return config
 
 

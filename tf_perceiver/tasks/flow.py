@@ -32,15 +32,27 @@ class Flow(Task):
       info: the dataset's description.
       tile: (height, width) that the model works at, that of the training's windows.
       overlap: of neighbouring tiles in evaluation, in pixels, at least.
+      huber: pixels below which an error counts in the loss by its square (Huber's loss), so that
+        what is nearly right leaves the gradient to what is wrong; 0 for the published loss.
+
+    Raises:
+      ValueError: a negative huber.
     """
 
     shown = ("epe", "zero_epe", "fl_all")
 
     def __init__(
-        self, info: DatasetInfo, *, tile: tuple[int, int] = (368, 496), overlap: int = 20
+        self,
+        info: DatasetInfo,
+        *,
+        tile: tuple[int, int] = (368, 496),
+        overlap: int = 20,
+        huber: float = 0.0,
     ) -> None:
         super().__init__(info)
-        self.tile, self.overlap = tuple(tile), overlap
+        self.tile, self.overlap, self.huber = tuple(tile), overlap, huber
+        if not huber >= 0:
+            raise ValueError(f"config.task.huber={huber} must be pixels, or 0 for plain errors")
 
     def build_model(self, config: Mapping) -> perceiver.Perceiver:
         """The model of ``config.model``, tile by tile where frames are larger or smaller.
@@ -53,7 +65,7 @@ class Flow(Task):
         return perceiver.build(config, 0, TiledPerceiver, tile=self.tile, overlap=self.overlap)
 
     def loss(self, outputs: tf.Tensor, batch: Batch, training: bool) -> tf.Tensor:
-        """Mean end-point error of each example's valid pixels; 0 where there is none.
+        """Mean error of each example's valid pixels in pixels, Huber's or end-point; 0 for none.
 
         Args:
           outputs: [B, H, W, 2]. batch: "flow" [B, H, W, 2], "valid" [B, H, W], 1 or 0.
@@ -61,8 +73,12 @@ class Flow(Task):
         """
         del training
         valid = tf.cast(batch["valid"], outputs.dtype)
-        errors = length(outputs - tf.cast(batch["flow"], outputs.dtype)) * valid
-        return tf.math.divide_no_nan(tf.reduce_sum(errors, [1, 2]), tf.reduce_sum(valid, [1, 2]))
+        errors = length(outputs - tf.cast(batch["flow"], outputs.dtype))
+        if self.huber:
+            near = tf.minimum(errors, self.huber)  # Slope error / huber up to there, then 1.
+            errors = errors - near + tf.square(near) / (2 * self.huber)
+        total = tf.reduce_sum(errors * valid, [1, 2])
+        return tf.math.divide_no_nan(total, tf.reduce_sum(valid, [1, 2]))
 
     def metrics(self) -> dict[str, tf.keras.metrics.Metric]:
         """The loss, and means over pixels."""

@@ -89,6 +89,25 @@ def test_the_loss_is_the_mean_of_an_examples_valid_pixels():
         assert losses[i] == pytest.approx(expected, rel=1e-5)
 
 
+def test_hubers_loss_squares_what_is_near():
+    """Up to 4 pixels e^2 / 8, then e - 2; its slope is e / 4, then 1."""
+    task = tasks.build({"name": "flow", "tile": (8, 12), "overlap": 2, "huber": 4.0}, INFO)
+    found = tf.Variable(np.zeros((1, 1, 5, 2), np.float32))
+    found[0, 0, :, 0].assign([0.0, 1.0, 4.0, 7.0, 1000.0])
+    valid = np.array([[[1, 1, 1, 1, 0]]], np.float32)
+    batch = {"flow": np.zeros((1, 1, 5, 2), np.float32), "valid": valid}
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(task.loss(found, batch, True))
+    assert float(loss) == pytest.approx((0 + 1 / 8 + 2 + 5) / 4)
+    expected = np.array([0, 0.25, 1, 1, 0]) / 4
+    np.testing.assert_allclose(tape.gradient(loss, found)[0, 0, :, 0], expected, atol=1e-7)
+
+
+def test_a_negative_huber_is_refused():
+    with pytest.raises(ValueError, match="config.task.huber=-1 must be pixels"):
+        tasks.build({"name": "flow", "huber": -1}, INFO)
+
+
 def test_a_perfect_answer_has_a_gradient():
     found = tf.Variable(np.zeros((1, 2, 2, 2), np.float32))
     batch = {"flow": np.zeros((1, 2, 2, 2), np.float32), "valid": np.ones((1, 2, 2), np.float32)}
