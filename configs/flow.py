@@ -7,6 +7,9 @@ paper trains it on AutoFlow, 400,000 pairs, which must be brought into one of th
   python -m beam_preprocess.run --dataset=synthetic_flow --input=DIR --output=DIR
     --splits=train:0.9,val:0.1 --pairs=40 --max_side=64 --motion=2
   python -m tf_perceiver.train --config=configs/flow.py:small --data=DIR --workdir=DIR
+  hardware  2 cores of an AMD EPYC (AVX-512), no GPU, two other trainings beside it
+  time      17 minutes
+  EPE       0.37 px on the 720 pairs of 18 photographs held out, where zero flow has 0.90; one seed
 
 `overfit`: the middles, 128 x 192 pixels, of a handful of real pairs at their native scale, learned
   by heart
@@ -63,14 +66,21 @@ def get_config(variant: str = "small") -> ConfigDict:
             config.train.checkpoint_every = config.train.eval_every = 500
         case "overfit":
             size = (128, 192)
-            model = _model(size, bands=24, latents=128, channels=128, self_attends=3, heads=4)
+            model = _model(
+                size, bands=24, latents=128, channels=128, self_attends=3, heads=4, scale=500.0
+            )
             config = _config(variant, model, size)
+            # Else what moves far in front of a background that is right already is never learned.
+            config.task.huber = 10.0
             config.data = feeds.frame_pairs(size, size, 2, crop="centre", **UNCHANGED)
             config.data.eval_split = "train"
-            config.optimizer.learning_rate = 4e-3
+            config.optimizer.name = "adamw"
+            config.optimizer.learning_rate = 1e-3
+            config.optimizer.constant_fraction = 0.0
+            config.optimizer.warmup_steps = 100
             config.optimizer.weight_decay = 0.0
             base.pace(config, False, epochs=1.0)
-            config.train.steps = 6000
+            config.train.steps = 3000
             config.train.checkpoint_every = config.train.eval_every = 500
         case _:
             raise base.unknown_variant(variant, VARIANTS)
