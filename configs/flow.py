@@ -15,6 +15,9 @@ paper trains it on AutoFlow, 400,000 pairs, which must be brought into one of th
   by heart
   python -m beam_preprocess.run --dataset=flyingchairs --input=DIR --output=DIR --splits=train:1
   python -m tf_perceiver.train --config=configs/flow.py:overfit --data=DIR --workdir=DIR
+  hardware  as above, one other training beside it
+  time      19 minutes
+  EPE       0.29 px on six pairs of FlyingChairs, where zero flow has 12.45; one seed
 """
 
 from __future__ import annotations

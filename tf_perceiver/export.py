@@ -26,7 +26,7 @@ from absl import flags
 from pipelines import preparation
 from pipelines.readers import audio
 from pipelines.records import DatasetInfo, parser
-from tf_perceiver.serving import signatures, warmup
+from tf_perceiver.serving import agreement, signatures, warmup
 from tf_perceiver.training import checkpoint
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder that tf_perceiver.train has written.")
@@ -39,6 +39,9 @@ OVERWRITE = flags.DEFINE_bool("overwrite", False, "Whether to replace a version 
 
 EXAMPLES = 8  # Examples of the evaluation split for warm-up and comparison.
 TOLERANCE = 1e-5  # Between the exported and the live model's answers, relative to 1 or the largest.
+# As many times may they differ as the live model's own do where its inputs' last bits change: a
+# model that was sharpened by heart, such as flow's overfitted one, makes much of a rounding.
+ROUNDINGS = 10.0
 
 
 def main(argv: list[str]) -> None:
@@ -62,11 +65,11 @@ def main(argv: list[str]) -> None:
     unfinished = Path(tempfile.mkdtemp(prefix=f".{trained.step}.", suffix=".part", dir=base))
     try:
         write(unfinished, trained, examples)
-        difference = compare(unfinished, trained, examples)
+        apart = compare(unfinished, trained, examples)
         publish(unfinished, version)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    print(f"{version}: answers as the live model does (within {difference:.1g})")
+    print(f"{version}: answers as the live model does (within {apart:.1g})")
     print(usage(version, trained.config.data.modality))
 
 
@@ -168,25 +171,27 @@ def compare(
       of 1, whichever is more.
 
     Raises:
-      ValueError: if it exceeds `TOLERANCE`.
+      ValueError: if it exceeds both `TOLERANCE` and what rounding explains.
     """
     served = tf.saved_model.load(str(directory)).signatures["serving_default"]
-    largest = 0.0
+    differences, roundings = [], []
+
+    def live(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return trained.task.answers(trained.model(batch, training=False))
+
     for example in examples:
         raw = {name: tf.constant(_tensor(value)) for name, value in example.items()}
         batch = {name: field[None] for name, field in _prepared(raw, trained).items()}
-        expected = trained.task.answers(trained.model(batch, training=False))
+        expected = live(batch)
         answered = served(**{name: value[None] for name, value in raw.items()})
-        for name, value in expected.items():
-            if value.dtype.is_floating:
-                scale = tf.maximum(1.0, tf.reduce_max(tf.abs(value)))
-                difference = tf.reduce_max(tf.abs(value - answered[name])) / scale
-                largest = max(largest, float(difference))
-    # Written so that NaN fails too.
-    if not largest <= TOLERANCE:
+        differences.append(agreement.difference(answered, expected))
+        roundings.append(agreement.rounding(live, batch, expected))
+    largest = float(np.max(differences))  # NumPy's keeps a NaN, which fails below.
+    allowed = max(TOLERANCE, ROUNDINGS * float(np.max(roundings)))
+    if not largest <= allowed:
         raise ValueError(
             f"the exported model's answers differ from the live model's by {largest:.2g}, "
-            f"more than {TOLERANCE:.0e}; nothing was exported"
+            f"more than {allowed:.0e}; nothing was exported"
         )
     return largest
 

@@ -135,14 +135,17 @@ signatures.serving_function = lambda model, *rest: original(
     lambda batch, training: 2 * model(batch, training=training) + tf.range(10.), *rest)
 """
 
+NOT_A_NUMBER = DRIFT.replace("tf.range(10.)", "float('nan')")
+
 
 @pytest.mark.parametrize(
     ("sabotage", "message"),
     [
         (PYTHON_OPERATION, "TensorFlow itself has no operation EagerPyFunc"),
         (DRIFT, "the exported model's answers differ from the live model's by"),
+        (NOT_A_NUMBER, "the exported model's answers differ from the live model's by nan"),
     ],
-    ids=["python-operation", "drift"],
+    ids=["python-operation", "drift", "not-a-number"],
 )
 def test_what_would_not_serve_is_not_published(
     sabotage, message, trained_digits, command, checkout, tmp_path
