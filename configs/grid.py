@@ -2,7 +2,18 @@
 
 `small`, `small_video`, `small_audio`:
   python -m tf_perceiver.train --config=configs/grid.py:small --data=DIR --workdir=DIR
-  data      preprocessed with --sample_rate=16000; --test_fold=1 to 5 for the mean over five folds
+  data      800 clips of speaker s1, preprocessed with --sample_rate=16000; five folds by a hash of
+            the sentence, one as test: --test_fold=1 to 5. Region and length were chosen on fold 1
+  hardware  2 cores of an AMD EPYC (AVX-512), no GPU, one or two other trainings beside it
+  time      a fold: both 8 to 10 minutes, picture 6 to 10, sound 2 to 5 (fold 1: 38)
+  accuracy  in % of the test clips of folds 1 to 5, one seed each:
+    both      86.6, 87.8, 81.6, 88.3, 94.8: mean 87.8, deviation 4.7
+    picture   64.0, 58.5, 67.4, 75.2, 46.1: mean 62.2, deviation 10.9
+    sound     86.0, 88.4, 88.4, 86.9, 86.4: mean 87.2, deviation 1.2
+  logistic regression on the principal components of the same inputs (benchmarks.linear):
+    both      86.0, 89.8, 82.1, 82.8, 84.4: mean 85.0, deviation 3.1
+    picture   58.5, 65.3, 61.6, 62.1, 57.8: mean 61.1, deviation 3.0
+    sound     77.4, 83.7, 76.8, 74.5, 76.0: mean 77.7, deviation 3.5
 """
 
 from __future__ import annotations
@@ -20,8 +31,8 @@ FPS = 25
 FRAMES = 40
 # The mouth of a speaker who sits in the middle of the picture, and where it may move to.
 MOUTH = (0.57, 0.24, 0.34, 0.34)
-# What moves is seen as well at a side of 12 pixels; with patches of 8 x 8 of a mouth of 48 x 64 the
-# same model learned half as much in the same time.
+# What moves is seen at a side of 12 pixels too: on fold 1 the picture's model reached 64 % with it,
+# and 46 % in as many steps with patches of 8 x 8 of a wider mouth of 48 x 64.
 SIDE = 12
 HOP = SAMPLE_RATE // 50
 
