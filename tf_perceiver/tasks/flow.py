@@ -36,7 +36,7 @@ class Flow(Task):
         what is nearly right leaves the gradient to what is wrong; 0 for the published loss.
 
     Raises:
-      ValueError: a negative huber.
+      ValueError: a huber that is negative or not finite.
     """
 
     shown = ("epe", "zero_epe", "fl_all")
@@ -51,7 +51,7 @@ class Flow(Task):
     ) -> None:
         super().__init__(info)
         self.tile, self.overlap, self.huber = tuple(tile), overlap, huber
-        if not huber >= 0:
+        if not 0 <= huber < float("inf"):
             raise ValueError(f"config.task.huber={huber} must be pixels, or 0 for plain errors")
 
     def build_model(self, config: Mapping) -> perceiver.Perceiver:

@@ -103,9 +103,10 @@ def test_hubers_loss_squares_what_is_near():
     np.testing.assert_allclose(tape.gradient(loss, found)[0, 0, :, 0], expected, atol=1e-7)
 
 
-def test_a_negative_huber_is_refused():
-    with pytest.raises(ValueError, match="config.task.huber=-1 must be pixels"):
-        tasks.build({"name": "flow", "huber": -1}, INFO)
+@pytest.mark.parametrize("huber", [-1.0, float("inf"), float("nan")])
+def test_a_huber_that_is_no_distance_is_refused(huber):
+    with pytest.raises(ValueError, match=f"config.task.huber={huber} must be pixels"):
+        tasks.build({"name": "flow", "huber": huber}, INFO)
 
 
 def test_a_perfect_answer_has_a_gradient():
