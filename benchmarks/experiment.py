@@ -75,7 +75,7 @@ def measure(
         lambda _: tf.data.Dataset.from_tensors(batch).cache().repeat()
     )
 
-    @tf.function
+    @tf.function(autograph=False)
     def forward() -> tf.Tensor:
         def total() -> tf.Tensor:  # Of all outputs, so that none is left out.
             outputs = tf.nest.flatten(model(batch, training=False))

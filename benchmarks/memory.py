@@ -129,7 +129,7 @@ def main(argv: list[str]) -> None:
         wanted = specs(asked.preset, asked.measure, asked.attention, **common)
     rows = []
     for spec in wanted:
-        sizes = children.run(_measure, spec)
+        sizes = children.run(_measure, spec, fresh=not spec.small)
         rows.append({**dataclasses.asdict(spec), "title": spec.title, **sizes})
         taken = report.gibibytes(sizes["peak_bytes"])
         print(f"{spec.title}, {spec.attention}: {taken}", flush=True)

@@ -194,7 +194,7 @@ def cross_attend(
     variables = encoder.trainable_variables + preprocessor.trainable_variables
     return _part(
         name,
-        lambda training: encoder(preprocessor(batch, training=training)),
+        lambda training: encoder(preprocessor(batch, training=training), training=training),
         variables,
         flops * batch_size,
         batch_size,
@@ -325,7 +325,7 @@ def gradients_of(
 
 def waiting(function: Callable[[], Any]) -> Callable[[], object]:
     """A compiled call that returns when its results are there, on accelerators too."""
-    compiled = tf.function(function)
+    compiled = tf.function(function, autograph=False)
     if not _gpus():
         return compiled
 

@@ -90,7 +90,7 @@ class Reference(tf.Module):
         encoder = model.encoder
         mask = None if array.mask is None else array.mask[:, None]
         first = encoder.cross[0](encoder.start(tf.shape(dense)[0]), dense, mask)
-        latents = encoder(array)
+        latents = encoder(array, training=True)  # As its gradient is made in training.
         outputs = {
             "encoder_inputs": dense,
             "latents_after_cross": first,

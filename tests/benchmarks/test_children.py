@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 import pytest
 
@@ -14,6 +15,19 @@ def test_a_child_is_another_process_and_its_result_comes_back():
     pid, total = children.run(lambda a, b: (os.getpid(), a + b), 2, 3)
     assert pid != os.getpid()
     assert total == 5
+
+
+def test_a_fresh_child_is_no_fork():
+    os.environ["SET_BEFORE"], sys.modules["of_the_parent"] = "1", sys
+    try:
+        assert children.run(sees, "of_the_parent") == ("1", True)
+        assert children.run(sees, "of_the_parent", fresh=True) == ("1", False)
+    finally:
+        del os.environ["SET_BEFORE"], sys.modules["of_the_parent"]
+
+
+def sees(module):
+    return os.environ.get("SET_BEFORE"), module in sys.modules
 
 
 def fail(error):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 from tf_perceiver.model import dropout as dropouts
-from tf_perceiver.model import structured
+from tf_perceiver.model import structured, subgraph
 from tf_perceiver.model.attention import CrossAttention, SelfAttention
 from tf_perceiver.model.byte_array import ByteArray
 from tf_perceiver.model.latent import LatentLayer
@@ -207,13 +207,18 @@ class Encoder(tf.keras.layers.Layer):
         latents = tf.cast(self.latents, self.compute_dtype)
         return tf.broadcast_to(latents[None], tf.concat([[batch_size], tf.shape(latents)], 0))
 
-    def call(self, inputs: ByteArray, dropout_key: tf.Tensor | None = None) -> tf.Tensor:
-        """Byte array of B examples -> latents [B, N, D]; without a key nothing is left out."""
+    def call(
+        self, inputs: ByteArray, dropout_key: tf.Tensor | None = None, training: bool = False
+    ) -> tf.Tensor:
+        """Byte array of B examples -> latents [B, N, D]; without a key nothing is left out.
+
+        In training little is kept for the gradient. It is the same without, and takes more memory.
+        """
         batch_size, known = inputs.batch_size()
-        read = self._reader(inputs, known)
+        read = self._reader(inputs, known, training)
         # Made once for all repetitions of a block.
         layers = [
-            [LatentLayer(layer, self.plan.blocks.count(b)) for layer in block]
+            [LatentLayer(layer, self.plan.blocks.count(b), training) for layer in block]
             for b, block in enumerate(self.blocks)
         ]
         z = self.start(batch_size if known is None else known)
@@ -234,7 +239,7 @@ class Encoder(tf.keras.layers.Layer):
         return z
 
     def _reader(
-        self, inputs: ByteArray, batch_size: int | None
+        self, inputs: ByteArray, batch_size: int | None, training: bool
     ) -> Callable[[CrossAttention, tf.Tensor], tf.Tensor]:
         """How cross-attends read these inputs: (layer, latents) -> latents."""
         exact = statistics_dtype(self.compute_dtype)
@@ -244,7 +249,12 @@ class Encoder(tf.keras.layers.Layer):
         ):
             # Made once for all cross-attends: none of it depends on their weights.
             parts = structured.Inputs.of(inputs, exact)
-            return lambda layer, z: structured.cross_attend(layer, z, parts, self.block_size)
+
+            @subgraph.called
+            def read(layer: CrossAttention, z: tf.Tensor) -> tf.Tensor:
+                return structured.cross_attend(layer, z, parts, self.block_size, training)
+
+            return read
         dense = inputs.dense(exact)
         mask = None if inputs.mask is None else inputs.mask[:, None]  # The same for all latents.
         return lambda layer, z: layer(z, dense, mask)

@@ -17,10 +17,12 @@ The same numbers as `SelfAttention`, of which this is the fast path. What it doe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
+from tf_perceiver.model import subgraph
 from tf_perceiver.model.attention import SelfAttention
 from tf_perceiver.model.linear import (
     LayerNorm,
@@ -73,139 +75,173 @@ class Weights(NamedTuple):
         )
 
 
+class Turned(NamedTuple):
+    """The kernels by which the backward pass multiplies: [out, in], or as they are, see `_back`."""
+
+    q: tf.Tensor
+    k: tf.Tensor
+    v: tf.Tensor
+    out: tf.Tensor
+    widen: tf.Tensor
+    narrow: tf.Tensor
+
+    @classmethod
+    def of(cls, weights: Weights) -> Turned:
+        """Those of a layer's weights."""
+        kernels = (getattr(weights, name) for name in cls._fields)
+        return cls(*(kernel if _half(kernel) else _transposed(kernel) for kernel in kernels))
+
+
+class Kept(NamedTuple):
+    """What the forward pass leaves for the backward pass; [B N, ...], or heads first."""
+
+    normal: tf.Tensor
+    deviation: tf.Tensor
+    q: tf.Tensor
+    k: tf.Tensor
+    v: tf.Tensor
+    selected: tf.Tensor
+    mlp_normal: tf.Tensor
+    mlp_deviation: tf.Tensor
+    hidden: tf.Tensor
+
+
 class LatentLayer:
     """A `SelfAttention` as a function of the latents, for one forward pass of a model.
 
     Args:
       layer: whose weights these are.
       repeats: how often it will be called.
+      training: whether the gradient is the one written out here. Otherwise it is the automatic one,
+        and a graph that is served holds no part of any.
     """
 
-    def __init__(self, layer: SelfAttention, repeats: int = 1) -> None:
-        self._left = repeats
+    def __init__(self, layer: SelfAttention, repeats: int = 1, training: bool = True) -> None:
+        self._left, self._training = repeats, training
         self.heads = layer.attn.heads
         dtype = layer.attn.compute_dtype
         self.weights = Weights(*(tf.cast(weight, dtype) for weight in Weights.of(layer)))
-        # Made once, for all repetitions; where nothing is differentiated, TensorFlow prunes them.
-        self.turned = {
-            name: tf.stop_gradient(_transposed(getattr(self.weights, name)))
-            for name in ("q", "k", "v", "out", "widen", "narrow")
-        }
+        self._turned: dict[tf.Graph | None, Turned] = {}
 
     def __call__(self, x: tf.Tensor, recompute: bool = False) -> tf.Tensor:
         """[B, N, D] -> [B, N, D]; `recompute` keeps of the layer nothing but x."""
+        if not self._training:
+            y, _ = subgraph.call(forward, x, self.weights, heads=self.heads)
+            return tf.ensure_shape(y, x.shape)
         self._left -= 1
-        run = self._run if self._left <= 0 else self._run_and_hand_on
-        run = tf.custom_gradient(run)
-        if recompute:
-            run = tf.recompute_grad(run)
-        y, *handed_on = tf.nest.flatten(run(x, *self.weights))
-        if handed_on:
+        hands_on = self._left > 0
+
+        @tf.custom_gradient
+        def run(x: tf.Tensor, *weights: tf.Tensor):
+            y, kept = subgraph.untaped(forward, x, Weights(*weights), heads=self.heads)
+
+            def gradient(upstream: tf.Tensor, *later: tf.Tensor) -> tuple[tf.Tensor, ...]:
+                turned = self._turned_for(upstream, weights)
+                d_x, slopes = subgraph.call(backward, upstream, kept, turned, heads=self.heads)
+                if later:
+                    # The dependency keeps TensorFlow from making one sum of all repetitions' out of
+                    # these, which would hold every part until the last is there.
+                    with tf.control_dependencies([d_x]):
+                        slopes = [one + total for one, total in zip(slopes, later, strict=True)]
+                return d_x, *slopes
+
+            # Handed on, the weights' gradients of later repetitions come back to be added to.
+            return (y, *weights) if hands_on else y, gradient
+
+        y = (tf.recompute_grad(run) if recompute else run)(x, *self.weights)
+        if hands_on:
+            y, *handed_on = y
             self.weights = Weights(*handed_on)
         return tf.ensure_shape(y, x.shape)
 
-    def _run_and_hand_on(self, x: tf.Tensor, *weights: tf.Tensor):
-        """`_run`, and the weights as they are; their gradients are added to the layer's own."""
-        y, gradient = self._run(x, *weights)
+    def _turned_for(self, upstream: tf.Tensor, weights: Sequence[tf.Tensor]) -> Turned:
+        """Made once for all repetitions, and not before the last one's gradient has come.
 
-        def summed(upstream: tf.Tensor, *later: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            d_x, *slopes = gradient(upstream)
-            # The dependency keeps TensorFlow from making one sum of all repetitions' out of these,
-            # which would hold every part until the last is there.
-            with tf.control_dependencies([d_x]):
-                return d_x, *(one + other for one, other in zip(slopes, later, strict=True))
+        Until then the kernels are needed as they are, and from then on turned alone.
+        """
+        graph = getattr(upstream, "graph", None)
+        if graph not in self._turned:
+            self._turned[graph] = Turned.of(Weights(*_anew(upstream, *weights)))
+        return self._turned[graph]
 
-        return (y, *map(tf.identity, weights)), summed
 
-    def _run(self, x: tf.Tensor, *weights: tf.Tensor):
-        """The layer's output, and the gradient to x and to every weight."""
-        w, shape = Weights(*weights), tf.shape(x)
-        exact, dtype = exact_dtype(x.dtype), x.dtype
-        x = tf.reshape(x, [-1, x.shape[-1]])
+def forward(x: tf.Tensor, w: Weights, *, heads: int) -> tuple[tf.Tensor, Kept]:
+    """The layer's output for x [B, N, D], and what its gradient needs."""
+    shape, exact, dtype = tf.shape(x), exact_dtype(x.dtype), x.dtype
+    flat = tf.reshape(x, [-1, x.shape[-1]])
 
-        normal, deviation = standardise(tf.cast(x, exact))
-        normal = tf.cast(normal, dtype)
-        q, k, v = (
-            self._heads_first(part, shape)
-            for part in (
-                _affine(normal, w.q, w.q_bias),
-                tf.matmul(normal, w.k),
-                tf.matmul(normal, w.v),
-            )
+    normal, deviation = standardise(tf.cast(flat, exact))
+    normal = tf.cast(normal, dtype)
+    q, k, v = (
+        _heads_first(part, shape, heads)
+        for part in (
+            _affine(normal, w.q, w.q_bias),
+            tf.matmul(normal, w.k),
+            tf.matmul(normal, w.v),
         )
-        selected = _rows(tf.matmul(_probabilities(q, k, exact), v))
-        x += _affine(selected, w.out, w.out_bias)
-        mlp_normal, mlp_deviation = standardise(tf.cast(x, exact))
-        mlp_normal = tf.cast(mlp_normal, dtype)
-        hidden = _affine(mlp_normal, w.widen, w.widen_bias)
-        x += _affine(gelu(hidden), w.narrow, w.narrow_bias)
+    )
+    selected = _rows(tf.matmul(_probabilities(q, k, exact), v))
+    flat += _affine(selected, w.out, w.out_bias)
+    mlp_normal, mlp_deviation = standardise(tf.cast(flat, exact))
+    mlp_normal = tf.cast(mlp_normal, dtype)
+    hidden = _affine(mlp_normal, w.widen, w.widen_bias)
+    flat += _affine(gelu(hidden), w.narrow, w.narrow_bias)
+    kept = Kept(normal, deviation, q, k, v, selected, mlp_normal, mlp_deviation, hidden)
+    return tf.reshape(flat, shape), kept
 
-        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            upstream = tf.reshape(upstream, [-1, upstream.shape[-1]])
-            # The MLP.
-            (before,) = _anew(upstream, hidden)
-            activated, slope = gelu_and_slope(before)
-            narrow_slopes = _slopes(activated, upstream)
-            d_hidden = self._back(upstream, "narrow", w) * slope
-            widen_slopes = _slopes(mlp_normal, d_hidden)
-            d_normal = self._back(d_hidden, "widen", w)
-            upstream += _norm_slope(d_normal, *_anew(d_normal, mlp_normal, mlp_deviation))
-            # The attention.
-            out_slopes = _slopes(selected, upstream)
-            d_selected = self._back(upstream, "out", w)
-            parts = self._attend_slopes(q, k, v, selected, d_selected, exact)
-            d_q, d_k, d_v = map(_rows, parts)
-            slopes = (
-                *_slopes(normal, d_q),
-                tf.matmul(normal, d_k, transpose_a=True),
-                tf.matmul(normal, d_v, transpose_a=True),
-            )
-            d_normal = self._back(d_q, "q", w) + self._back(d_k, "k", w) + self._back(d_v, "v", w)
-            upstream += _norm_slope(d_normal, *_anew(d_normal, normal, deviation))
-            upstream = tf.reshape(upstream, shape)
-            return upstream, *slopes, *out_slopes, *widen_slopes, *narrow_slopes
 
-        return tf.reshape(x, shape), gradient
+def backward(
+    upstream: tf.Tensor, kept: Kept, turned: Turned, *, heads: int
+) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+    """The gradients to x [B, N, D] and to the weights, from that to the layer's output."""
+    shape, exact = tf.shape(upstream), kept.deviation.dtype
+    upstream = tf.reshape(upstream, [-1, upstream.shape[-1]])
 
-    def _attend_slopes(
-        self,
-        q: tf.Tensor,
-        k: tf.Tensor,
-        v: tf.Tensor,
-        selected: tf.Tensor,
-        upstream: tf.Tensor,
-        exact: tf.DType,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Gradients to q, scaled, k and v, heads first like them."""
-        batch, _, count, _ = tf.unstack(tf.shape(q))
-        shape = (batch, count)
-        # Of the softmax: the mean of the slopes, from the outputs [N, e] and not from [N, M].
-        (again,) = _anew(upstream, selected)
-        mean = tf.reshape(
-            tf.cast(upstream, exact) * tf.cast(again, exact), [*shape, self.heads, v.shape[-1]]
-        )
-        mean = tf.transpose(tf.reduce_sum(mean, -1, keepdims=True), [0, 2, 1, 3])
-        upstream = self._heads_first(upstream, shape)
-        probabilities = _probabilities(*_anew(upstream, q, k), exact)
-        slopes = tf.matmul(upstream, v, transpose_b=True) - tf.cast(mean, v.dtype)
-        slopes *= probabilities
-        return (
-            tf.matmul(slopes, k),
-            tf.matmul(slopes, q, transpose_a=True),
-            tf.matmul(probabilities, upstream, transpose_a=True),
-        )
+    # The MLP.
+    activated, slope = gelu_and_slope(kept.hidden)
+    narrow_slopes = _affine_slopes(activated, upstream)
+    d_hidden = _back(upstream, turned.narrow) * slope
+    widen_slopes = _affine_slopes(kept.mlp_normal, d_hidden)
+    upstream += _norm_slope(_back(d_hidden, turned.widen), kept.mlp_normal, kept.mlp_deviation)
+    # The attention.
+    out_slopes = _affine_slopes(kept.selected, upstream)
+    parts = _attend_slopes(kept, _back(upstream, turned.out), shape, heads, exact)
+    d_q, d_k, d_v = map(_rows, parts)
+    slopes = (
+        *_affine_slopes(kept.normal, d_q),
+        tf.matmul(kept.normal, d_k, transpose_a=True),
+        tf.matmul(kept.normal, d_v, transpose_a=True),
+    )
+    d_normal = _back(d_q, turned.q) + _back(d_k, turned.k) + _back(d_v, turned.v)
+    upstream += _norm_slope(d_normal, kept.normal, kept.deviation)
+    return tf.reshape(upstream, shape), (*slopes, *out_slopes, *widen_slopes, *narrow_slopes)
 
-    def _heads_first(self, x: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
-        """[B N, h d] -> [B, h, N, d], of which `shape` begins with B, N."""
-        size = x.shape[-1] // self.heads
-        x = tf.transpose(tf.reshape(x, [shape[0], shape[1], self.heads, size]), [0, 2, 1, 3])
-        return tf.ensure_shape(x, [None, self.heads, None, size])
 
-    def _back(self, upstream: tf.Tensor, name: str, weights: Weights) -> tf.Tensor:
-        """``upstream @ kernel^T`` of the weight of this name."""
-        if upstream.dtype.size < 4:  # oneDNN's half precision packs either as quickly.
-            return tf.matmul(upstream, getattr(weights, name), transpose_b=True)
-        return tf.matmul(upstream, self.turned[name])
+def _attend_slopes(
+    kept: Kept, upstream: tf.Tensor, shape: tf.Tensor, heads: int, exact: tf.DType
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Gradients to q, scaled, k and v, heads first like them."""
+    q, k, v = kept.q, kept.k, kept.v
+    # Of the softmax: the mean of the slopes, from the outputs [N, e] and not from [N, M].
+    mean = tf.cast(upstream, exact) * tf.cast(kept.selected, exact)
+    mean = tf.reshape(mean, [shape[0], shape[1], heads, v.shape[-1]])
+    mean = tf.transpose(tf.reduce_sum(mean, -1, keepdims=True), [0, 2, 1, 3])
+    upstream = _heads_first(upstream, shape, heads)
+    probabilities = _probabilities(q, k, exact)
+    slopes = tf.matmul(upstream, v, transpose_b=True) - tf.cast(mean, v.dtype)
+    slopes *= probabilities
+    return (
+        tf.matmul(slopes, k),
+        tf.matmul(slopes, q, transpose_a=True),
+        tf.matmul(probabilities, upstream, transpose_a=True),
+    )
+
+
+def _heads_first(x: tf.Tensor, shape: tf.Tensor, heads: int) -> tf.Tensor:
+    """[B N, h d] -> [B, h, N, d], of which `shape` begins with B, N."""
+    size = x.shape[-1] // heads
+    x = tf.transpose(tf.reshape(x, [shape[0], shape[1], heads, size]), [0, 2, 1, 3])
+    return tf.ensure_shape(x, [None, heads, None, size])
 
 
 def _behind(norm: LayerNorm, linear: Linear, exact: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
@@ -222,13 +258,18 @@ def _transposed(kernel: tf.Tensor) -> tf.Tensor:
     return tf.reshape(turned, [outputs, inputs])
 
 
-def _anew(upstream: tf.Tensor, *kept: tf.Tensor) -> list[tf.Tensor]:
-    """`kept` as it is, from when `upstream` is there.
+def _half(x: tf.Tensor) -> bool:
+    """Whether oneDNN packs kernels as quickly along their grain as against it."""
+    return x.dtype.size < 4
 
-    What is computed of it isn't what was computed of it before: else TensorFlow would find the two
-    to be the same, and hold the first until the second is due. Nor is it computed before it is
-    needed, as it would be if it were ready: a copy in float32, for instance, of half precision.
-    """
+
+def _back(upstream: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """``upstream @ kernel^T`` for a kernel of `Turned`."""
+    return tf.matmul(upstream, kernel, transpose_b=_half(kernel))
+
+
+def _anew(upstream: tf.Tensor, *kept: tf.Tensor) -> list[tf.Tensor]:
+    """`kept` as it is, from when `upstream` is there: what is computed of it isn't made earlier."""
     with tf.control_dependencies([upstream]):
         return [tf.identity(tensor) for tensor in kept]
 
@@ -237,7 +278,7 @@ def _affine(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     return tf.nn.bias_add(tf.matmul(x, kernel), bias)  # Which TensorFlow fuses.
 
 
-def _slopes(x: tf.Tensor, upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _affine_slopes(x: tf.Tensor, upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Gradients to the kernel and the bias of `_affine`."""
     # A product takes half the time of a sum over rows, and sums in float32 whatever it gives.
     summed = tf.matmul(tf.ones_like(upstream[:, :1]), upstream, transpose_a=True)

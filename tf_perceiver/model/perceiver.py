@@ -52,12 +52,13 @@ class Perceiver(tf.keras.Model):
         """Batch of the modality, e.g. {"image": [B, H, W, 3]} -> outputs in float32.
 
         Logits [B, classes], or what the decoder gives. Keys that the modality doesn't read (labels,
-        weights) are ignored. `training` matters to batch norm, and to the trunk's dropout where it
-        has one: then the batch needs a key, see `dropout.key`.
+        weights) are ignored. `training` matters to batch norm, to what is kept for a gradient, and
+        to the trunk's dropout where it has one: then the batch needs a key, see `dropout.key`.
         """
         inputs = self.preprocessor(batch, training=training)
         key = dropout.key_of(batch) if training and self.encoder.dropout else None
-        outputs = self.decoder(self.encoder(inputs, dropout_key=key), inputs, batch)
+        latents = self.encoder(inputs, dropout_key=key, training=training)
+        outputs = self.decoder(latents, inputs, batch)
         return tf.nest.map_structure(
             lambda x: x if x.dtype == tf.float64 else tf.cast(x, tf.float32), outputs
         )

@@ -121,6 +121,7 @@ def cross_attend(
     queries: tf.Tensor,
     inputs: Inputs,
     block_size: int = 0,
+    training: bool = True,
 ) -> tf.Tensor:
     """`layer(queries, dense inputs, mask)`.
 
@@ -129,27 +130,42 @@ def cross_attend(
       queries: [B, N, Cq].
       inputs: M of them, of C channels.
       block_size: logits that are alive at a time; 0 for the default.
+      training: whether there is going to be a gradient, for which little is to be kept.
 
     Returns:
       [B, N, Cq].
     """
     attn, norm, dtype = layer.attn, layer.kv_ln, queries.dtype
-    exact = statistics_dtype(dtype)
-    gamma, beta = tf.cast(norm.gamma, exact), tf.cast(norm.beta, exact)
-    q = depending_on(attn.q(layer.q_ln(queries)), tf.convert_to_tensor(attn.k.bias))
-    q = _folded(tf.cast(q, exact), tf.cast(attn.k.kernel, exact), attn.heads) * gamma
-    summed = _means(q, inputs, dtype, block_size) * gamma + beta  # [B, h N, C]
-
     heads, channels = attn.heads, attn.k.inputs
-    summed = tf.reshape(summed, [tf.shape(q)[0], heads, -1, channels])
-    kernel = tf.reshape(tf.cast(attn.v.kernel, exact), [channels, heads, -1])
-    selected = tf.einsum("bhnc,che->bnhe", summed, kernel)
-    shape = tf.concat([tf.shape(selected)[:2], [attn.v.outputs]], 0)
-    selected = tf.cast(tf.reshape(selected, shape) + tf.cast(attn.v.bias, exact), dtype)
-    if inputs.mask is not None:  # Where nothing may be seen, nothing is: no offset, no bias.
-        any_key = tf.reduce_any(inputs.mask, -1, keepdims=True)
-        selected = tf.where(any_key, selected, tf.zeros([], dtype))
-    return layer.finish(queries, attn.o(tf.ensure_shape(selected, [*queries.shape[:2], None])))
+    exact = statistics_dtype(dtype)
+
+    def scale_and_offset() -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.cast(norm.gamma, exact), tf.cast(norm.beta, exact)
+
+    def asked(queries: tf.Tensor) -> tf.Tensor:
+        """[B, h N, C]."""
+        q = depending_on(attn.q(layer.q_ln(queries)), tf.convert_to_tensor(attn.k.bias))
+        q = _folded(tf.cast(q, exact), tf.cast(attn.k.kernel, exact), heads)
+        return q * scale_and_offset()[0]
+
+    def answered(queries: tf.Tensor, means: tf.Tensor) -> tf.Tensor:
+        gamma, beta = scale_and_offset()
+        summed = tf.reshape(means * gamma + beta, [tf.shape(means)[0], heads, -1, channels])
+        kernel = tf.reshape(tf.cast(attn.v.kernel, exact), [channels, heads, -1])
+        selected = tf.einsum("bhnc,che->bnhe", summed, kernel)
+        shape = tf.concat([tf.shape(selected)[:2], [attn.v.outputs]], 0)
+        selected = tf.cast(tf.reshape(selected, shape) + tf.cast(attn.v.bias, exact), dtype)
+        if inputs.mask is not None:  # Where nothing may be seen, nothing is: no offset, no bias.
+            any_key = tf.reduce_any(inputs.mask, -1, keepdims=True)
+            selected = tf.where(any_key, selected, tf.zeros([], dtype))
+        selected = tf.ensure_shape(selected, [*queries.shape[:2], None])
+        return layer.finish(queries, attn.o(selected))
+
+    # All but the attention is computed again going backward: a hundredth of a step's work, for
+    # which a dozen arrays of the latents' size would be kept at every reading.
+    if training:
+        asked, answered = tf.recompute_grad(asked), tf.recompute_grad(answered)
+    return answered(queries, _means(asked(queries), inputs, dtype, block_size))
 
 
 def _means(

@@ -76,7 +76,9 @@ def answers(
     """
     import tensorflow as tf
 
-    predict = tf.function(lambda inputs: tf.nn.softmax(model(inputs, training=False)))
+    predict = tf.function(
+        lambda inputs: tf.nn.softmax(model(inputs, training=False)), autograph=False
+    )
     confusion = np.zeros((len(labels), len(labels)), np.int64)
     album = _Album(len(labels), count)
     for batch in batches:

@@ -57,7 +57,7 @@ def collected(
     """
     import tensorflow as tf
 
-    @tf.function
+    @tf.function(autograph=False)
     def keep(inputs: Mapping[str, tf.Tensor], batch: Mapping[str, tf.Tensor]) -> dict:
         return run.task.kept(run.model(inputs, training=False), batch)
 

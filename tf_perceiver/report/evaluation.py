@@ -39,7 +39,7 @@ def evaluated(
 
     expected = run.info.split(run.split).records
     wanted = set(np.linspace(0, expected - 1, min(most, expected)).round().astype(int).tolist())
-    predict = tf.function(lambda fields: run.model(fields, training=False))
+    predict = tf.function(lambda fields: run.model(fields, training=False), autograph=False)
     metrics = run.task.metrics()
     count, examples = 0, []
     for batch in batches:

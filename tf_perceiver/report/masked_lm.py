@@ -34,7 +34,7 @@ def parts(run: Run, batches: Batches) -> tuple[list[Headline], list[Section]]:
     """
     import tensorflow as tf
 
-    predict = tf.function(lambda inputs: run.model(inputs, training=False))
+    predict = tf.function(lambda inputs: run.model(inputs, training=False), autograph=False)
     metrics, confusion, passages = run.task.metrics(), np.zeros((256, 256), np.int64), []
     for batch in batches:
         outputs = predict({name: batch[name] for name in ("text", "text_mask")})

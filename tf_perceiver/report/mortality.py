@@ -65,7 +65,7 @@ def answers(run: Run, batches: Batches) -> Answered:
     """Runs the model over a split once, and keeps the inputs of a few stays."""
     import tensorflow as tf
 
-    predict = tf.function(lambda inputs: run.model(inputs, training=False))
+    predict = tf.function(lambda inputs: run.model(inputs, training=False), autograph=False)
     scores, deaths, seen = [], [], 0
     kept: dict[str, list[tuple[float, int, Stay]]] = {"highest": [], "lowest": [], "missed": []}
     for batch in batches:

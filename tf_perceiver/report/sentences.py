@@ -62,7 +62,7 @@ def scored_parts(run: Run, batches: Batches) -> tuple[list[Headline], list[Secti
     """
     import tensorflow as tf
 
-    predict = tf.function(lambda inputs: run.model(inputs, training=False))
+    predict = tf.function(lambda inputs: run.model(inputs, training=False), autograph=False)
     truths, scores, texts = [], [], []
     for batch in batches:
         kept = np.asarray(batch["weight"]) > 0

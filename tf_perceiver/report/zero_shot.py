@@ -54,7 +54,7 @@ def _gather(run: Run, batches: Batches) -> tuple[Kept, dict[int, Any]]:
     """What the task keeps of all examples, and what people see of the first of some classes."""
     import tensorflow as tf
 
-    predict = tf.function(lambda inputs: run.model(inputs, training=False))
+    predict = tf.function(lambda inputs: run.model(inputs, training=False), autograph=False)
     found: dict[str, list[np.ndarray]] = {}
     shown: dict[int, Any] = {}
     count, met = 0, set()

@@ -80,6 +80,9 @@ class Trainer(orbit.StandardTrainer):
     def create_train_loop_fn(self) -> Callable[..., None]:
         """Orbit's loop on the device, whose steps note how long they wait for their batches."""
 
+        # The loop alone has to be converted: the model isn't written for autograph, which would
+        # take as long for it as tracing does, and a hundred megabytes.
+        @tf.autograph.experimental.do_not_convert
         def step(iterator: tf.distribute.DistributedIterator) -> None:
             self.train_step(self.input_wait.timed(iterator))
 
@@ -219,7 +222,7 @@ class Evaluator(orbit.AbstractEvaluator):
         kept = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
         return {"examples": int(self.examples.result()), **values, **self.task.whole(kept)}
 
-    @tf.function
+    @tf.function(autograph=False)
     def _step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return self.strategy.run(self._replica_step, args=(batch,))
 

@@ -115,12 +115,17 @@ class Conditional:
         Args:
           applied: bool [], the same on all replicas. Where it is false, gradients may be anything.
         """
-        # Not by a product: infinity times zero is not zero.
-        pairs = [(tf.where(applied, g, tf.zeros_like(g)), v) for g, v in grads_and_vars]
+        grads_and_vars = list(grads_and_vars)
+        # Here, infinity times zero is zero.
+        once = {g.dtype: tf.cast(applied, g.dtype) for g, _ in grads_and_vars}
+        pairs = [(tf.math.multiply_no_nan(g, once[g.dtype]), v) for g, v in grads_and_vars]
         with tf.init_scope():
             self._create_all_weights([variable for _, variable in pairs])
         self._get_hyper("applied").assign(tf.cast(applied, tf.float32))
-        self.apply_gradients(pairs, experimental_aggregate_gradients=False)
+        # What of the update needs no gradient, such as the decayed moments, would be computed as
+        # soon as the step begins, and held until its end: three times the size of the weights.
+        with tf.control_dependencies([applied]):
+            self.apply_gradients(pairs, experimental_aggregate_gradients=False)
         self.iterations.assign_sub(tf.cast(tf.logical_not(applied), tf.int64))
 
     def _prepare_local(self, var_device: str, var_dtype: tf.DType, apply_state: dict) -> None:

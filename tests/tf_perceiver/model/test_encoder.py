@@ -111,14 +111,15 @@ def test_shared_weights_are_one_variable():
     assert len({id(v) for v in encoder.trainable_variables}) == len(encoder.trainable_variables)
 
 
-def test_recomputation_changes_neither_outputs_nor_gradients():
+@pytest.mark.parametrize("training", [True, False])
+def test_recomputation_changes_neither_outputs_nor_gradients(training):
     encoders = [make(sharing="paper"), make(sharing="paper", recompute=True)]
     encoders[1].set_weights(encoders[0].get_weights())
     content = tf.random.stateless_normal([2, 40, 5], [0, 1])
 
     def run(encoder):
         with tf.GradientTape() as tape:
-            z = encoder(ByteArray((Segment(content, None),)))
+            z = encoder(ByteArray((Segment(content, None),)), training=training)
             loss = tf.reduce_sum(tf.square(z))
         return z, tape.gradient(loss, encoder.trainable_variables)
 
