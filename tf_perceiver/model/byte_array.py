@@ -29,6 +29,8 @@ class Segment:
         several modalities.
       token: [1, C + P + p], learned; stands in for the inputs that `masked` names.
       masked: bool [B, M], True = replaced by `token`; or None.
+      learned: whether weights had a part in content or positions. Where they had none, structured
+        attention makes no gradient to either.
     """
 
     content: tf.Tensor | None
@@ -38,6 +40,7 @@ class Segment:
     pad: tf.Tensor | None = None
     token: tf.Tensor | None = None
     masked: tf.Tensor | None = None
+    learned: bool = True
 
     def __post_init__(self) -> None:
         if self.content is None and self.positions is None:

@@ -54,6 +54,7 @@ class Factors:
       mean: [B, M, 1]. scale: [B, M, 1]; B is 1 where the examples share all of the segment.
       replaced: [B, M, 1], 1 where the token stands in for the input and 0 elsewhere, or None.
       refused: [B, M, 1], `MASKED_LOGIT` for inputs that nobody may look at, else 0; or None.
+      learned: see `Segment`.
     """
 
     content: tf.Tensor | None
@@ -65,6 +66,7 @@ class Factors:
     scale: tf.Tensor
     replaced: tf.Tensor | None
     refused: tf.Tensor | None
+    learned: bool = True
 
     @property
     def inputs(self) -> int | None:
@@ -237,6 +239,7 @@ def of_segment(
         deviation,
         replaced,
         refused,
+        segment.learned,
     )
 
 

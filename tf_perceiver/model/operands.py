@@ -52,19 +52,25 @@ class Operands:
 
     @property
     def differentiable(self) -> Named:
-        """What of the inputs can have a gradient, [B, M, C] each."""
+        """What of the inputs has a gradient, [B, M, C] each.
+
+        TensorFlow would leave out what of it nobody uses, but not across a call of a function.
+        """
         factors = self.factors
-        named = {"content": factors.content, "positions": factors.positions}
-        named |= {"mean": factors.mean, "scale": factors.scale}
+        named = {}
+        if factors.learned:
+            named = {"content": factors.content, "positions": factors.positions}
+        if factors.learned or factors.pad is not None:
+            named |= {"mean": factors.mean, "scale": factors.scale}
         return {name: value for name, value in named.items() if value is not None}
 
     def block(self, inputs: Named, start: tf.Tensor, rows: int | None) -> Named:
-        """The rows of a block of `inputs`, and of what never has a gradient."""
-        named = dict(inputs)
-        if self.factors.replaced is not None:
-            named["token"] = self.factors.replaced
-        if self.factors.refused is not None:
-            named["refused"] = self.factors.refused
+        """The rows of a block: those of `inputs`, and of all that has no gradient."""
+        factors = self.factors
+        named = {"content": factors.content, "positions": factors.positions}
+        named |= {"mean": factors.mean, "scale": factors.scale}
+        named |= {"token": factors.replaced, "refused": factors.refused} | inputs
+        named = {name: value for name, value in named.items() if value is not None}
         return dict(zip(named, self.blocks.cut(list(named.values()), start, rows), strict=True))
 
     @property
@@ -74,7 +80,7 @@ class Operands:
         Content that was never learned needs none itself, but where a segment is padded with learned
         numbers its statistics do: that shouldn't cost as much as if it was learned.
         """
-        return self.factors.width >= APART
+        return self.factors.width >= APART and "scale" in self.differentiable
 
     def inputs(self, block: Named, rows: int | None, constant: bool = False) -> Parts:
         """A block's inputs, [B, T, m, K] for each product; B is 1 where the examples share them.

@@ -291,3 +291,17 @@ def test_neither_padding_nor_the_order_of_measurements_changes_the_answer():
     np.testing.assert_allclose(model(changed), expected, rtol=1e-5, atol=1e-6)
     changed["series"][1, order < count] += 1
     assert np.abs(model(changed)[1] - expected[1]).max() > 1e-3
+
+
+def test_segments_tell_whether_weights_made_them():
+    images = {"image": tf.zeros([1, 4, 4, 3])}
+    table = {"kind": "learned", "index_dims": (4, 4), "channels": 4}
+
+    def learned(**fields):
+        (segment,) = preprocessors.build(fields)(images).segments
+        return segment.learned
+
+    assert not learned(kind="pixels", positions=POSITIONS)
+    assert not learned(kind="patches", patch=2, positions=POSITIONS)
+    assert learned(kind="patches", patch=2, project=5, positions=POSITIONS)
+    assert learned(kind="pixels", positions=table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -12,7 +13,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tf_perceiver.model import blocked_select, factors, operands, structured
+from tf_perceiver.model import blocked_select, blocks, factors, operands, structured
 from tf_perceiver.model.attention import CrossAttention
 from tf_perceiver.model.byte_array import ByteArray, Segment
 from tf_perceiver.model.positions import Fourier, FourierGrid
@@ -90,6 +91,50 @@ def test_every_kind_of_input_equals_plain_in_float64(described, block_size, shap
     ours = structured_way(case, tf.float64, block_size)
     np.testing.assert_array_equal(ours[1]["c.attn.k.bias:0"], 0)
     assert worst(ours, plain(case, tf.float64)) < 1e-12
+
+
+@pytest.mark.parametrize("content", [3, 130])
+def test_what_no_weight_made_has_no_gradient_and_all_else_the_same(policy, content):
+    policy("float64")
+    described = [
+        {"kind": "grid", "dims": (6, 10), "content": content, "token": False},
+        {"kind": "table", "dims": (9,), "content": 140, "token": True},
+    ]
+    case = cases.make(described, "float64", latents=6, heads=2)
+
+    def run(learned):
+        variables = {v.name: v for v in case.layer.trainable_variables}
+        named = {"queries": case.queries, **case.sources, **variables}
+        with tf.GradientTape() as tape:
+            tape.watch([case.queries, *case.sources.values()])
+            array = case.array(case.sources)
+            first, *others = array.segments
+            first = dataclasses.replace(first, learned=learned)
+            array = dataclasses.replace(array, segments=(first, *others))
+            inputs = structured.Inputs.of(array, tf.float64)
+            y = structured.cross_attend(case.layer, case.queries, inputs, 200)
+            loss = tf.reduce_sum(tf.sin(y))
+        return y, tape.gradient(loss, named)
+
+    (y, gradients), (expected, slopes) = run(False), run(True)
+    np.testing.assert_array_equal(y, expected)
+    # It is padded with what is learned: through its statistics, this one has a gradient.
+    assert np.any(gradients.pop("0.content") != slopes.pop("0.content"))
+    assert max(reference.gradient_errors(gradients, slopes).values()) < 1e-12
+
+
+def test_where_nothing_was_learned_or_padded_nothing_of_the_inputs_has_a_gradient():
+    content = tf.zeros([2, 60, 3])
+    grid = FourierGrid(Fourier(2, (6, 10)), (6, 10))
+    walk = blocks.choose((6, 10), 60, 2)
+
+    def differentiable(**fields):
+        segment = factors.of_segment(Segment(content, grid, **fields), tf.float32)
+        return set(operands.Operands(segment, walk, tf.float32).differentiable)
+
+    assert differentiable(learned=False) == set()
+    assert differentiable(learned=False, pad=tf.ones([1, 2])) == {"mean", "scale"}
+    assert differentiable() == {"content", "mean", "scale"}
 
 
 @pytest.mark.parametrize("farthest", [-1.0, blocked_select.FARTHEST])

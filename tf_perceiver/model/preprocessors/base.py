@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 
@@ -32,7 +33,9 @@ class Preprocessor(tf.keras.layers.Layer):
         """The batch's byte array; its mask is ``batch["<modality>_mask"]``, bool [B, M], if any."""
         mask = batch.get(f"{self.modality}_mask")
         mask = None if mask is None else tf.cast(mask, tf.bool)
-        return ByteArray((self.segment(batch, training),), mask)
+        segment = self.segment(batch, training)
+        learned = segment.learned and bool(self.trainable_variables)
+        return ByteArray((dataclasses.replace(segment, learned=learned),), mask)
 
     def segment(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> Segment:
         """The modality's inputs."""

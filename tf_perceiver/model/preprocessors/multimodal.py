@@ -77,6 +77,7 @@ class Multimodal(tf.keras.layers.Layer):
                     pad=pad,
                     token=token,
                     masked=masked,
+                    learned=bare.learned,
                 )
             )
             masks.append(array.mask)
