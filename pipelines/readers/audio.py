@@ -1,6 +1,6 @@
 """Sound: files of any container and codec to a checked mono waveform at one rate.
 
-WAV, FLAC, Ogg Vorbis, AIFF and AU are read by libsndfile, which is exact about their lengths;
+WAV, FLAC, Ogg Vorbis, AIFF, AU and CAF are read by libsndfile, which is exact about their lengths;
 everything else, MP3 inside WAV and the sound of videos among it, by FFmpeg through PyAV.
 (libsndfile loses the last sixth of some MP3 files of 11,025 Hz, and keeps Opus's pre-skip.)
 soxr resamples.
@@ -9,12 +9,11 @@ soxr resamples.
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Iterator
 
 import numpy as np
 
-from pipelines.readers import Rejected
+from pipelines.readers import Rejected, audio_containers
 
 # Extensions by which sound files are found; what is inside decides how they are read.
 SUFFIXES = frozenset(
@@ -30,23 +29,7 @@ RATES = (1_000, 768_000)  # Hz; anything outside is a damaged header.
 MAX_PEAK = 8.0
 
 _PIECE = 65_536  # Samples read at once.
-_SNDFILE_MAGIC = (b"RIFF", b"fLaC", b"OggS", b"FORM", b".snd")
-# By the first four bytes: name and size of a chunk, where the first one is, at multiples of what
-# they begin, and the name of the one that holds the samples. WAV, AIFF, Core Audio, Wave64.
-_CHUNKS = {
-    b"RIFF": ("<4sI", 12, 2, b"data"),
-    b"FORM": (">4sI", 12, 2, b"SSND"),
-    b"caff": (">4sq", 8, 1, b"data"),
-    b"riff": ("<16sq", 40, 8, b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0O\x8e\xdb\x8a"),
-}
-_COUNTS_ITS_HEADER = b"riff"  # The size of a chunk.
-_MPEG_TAGS = (0x50, 0x55)  # WAVE_FORMAT_MPEG and WAVE_FORMAT_MPEGLAYER3.
-# Samples of streamed files have a size a little below 2^31 or 2^32, or 0; no sound of
-# `MAX_SECONDS` is as large.
-_UNKNOWN_SIZE = 0x7FFF0000
-# A page of Ogg: the header's sixth byte has a bit for the last page, its last byte is the number of
-# lengths that follow, then come the data.
-_PAGE_HEADER, _FIRST_PAGE, _LAST_PAGE = 27, 2, 4
+_SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"fLaC", b"OggS", b"FORM", b".snd", b"caff")
 _ID3_HEADER = 10
 _LACKING_SECONDS = 0.25  # A container's own length is rounded to packets; a cut file lacks more.
 
@@ -102,10 +85,14 @@ def decode(data: bytes, name: str) -> tuple[np.ndarray, int]:
     """
     if not data:
         raise Rejected("empty-file", f"{name} has no bytes")
-    _check_end(data, name)
+    audio_containers.check(data, name)
     decoded = None
     if data.startswith(_SNDFILE_MAGIC) and not _is_for_ffmpeg(data):
         decoded = _by_sndfile(data, name)
+    if decoded is None and data.startswith(b"RIFX"):  # FFmpeg takes it for little-endian: noise.
+        raise Rejected(
+            "corrupt-sound", f"{name} is no RIFX file that libsndfile knows; convert it to WAV"
+        )
     waveform, rate = _by_ffmpeg(data, name) if decoded is None else decoded
     check_decoded(waveform, rate, name)
     return waveform, rate
@@ -138,77 +125,14 @@ def check(waveform: np.ndarray, name: str) -> np.ndarray:
     return waveform
 
 
-def _check_end(data: bytes, name: str) -> None:
-    """Looks for what decoders pass over in silence.
-
-    Raises:
-      Rejected: a file that ends before its samples do, a WAV file with samples in two places.
-    """
-    if data[:4] == b".snd":
-        start, size = struct.unpack_from(">2I", data.ljust(12, b"\0"), 4)
-        have = len(data) - start
-    else:
-        place, size = _chunk(data, _CHUNKS[data[:4]][-1]) if data[:4] in _CHUNKS else (0, 0)
-        have = len(data) - place
-    if have < size < _UNKNOWN_SIZE:
-        raise Rejected(
-            "truncated-sound", f"{name} has {max(have, 0):,} of {size:,} bytes of samples"
-        )
-    if data[:4] == b"RIFF" and size and _chunk(data, b"data", place + size + size % 2)[0]:
-        raise Rejected("corrupt-sound", f"{name} has two chunks of samples; cut it into two files")
-    if data[:4] == b"OggS":
-        page = data[data.rindex(b"OggS") :].ljust(_PAGE_HEADER)  # Blanks are no whole page.
-        lengths = page[_PAGE_HEADER : _PAGE_HEADER + page[_PAGE_HEADER - 1]]
-        whole = len(page) >= _PAGE_HEADER + page[_PAGE_HEADER - 1] + sum(lengths)
-        if not (whole and page[5] & _LAST_PAGE):
-            raise Rejected("truncated-sound", f"{name}: its last page is missing")
-
-
 def _is_for_ffmpeg(data: bytes) -> bool:
     """Whether libsndfile would read too much or too little of a file of its own containers."""
-    return _is_mpeg(data) or b"OpusHead" in data[:256] or _is_chained(data)
-
-
-def _is_chained(data: bytes) -> bool:
-    """Whether an Ogg file holds several sounds, one after the other: a page begins one again."""
-    place, begun = 0, False
-    while data[place : place + 4] == b"OggS" and place + _PAGE_HEADER <= len(data):
-        first = data[place + 5] & _FIRST_PAGE
-        if first and begun:
-            return True
-        begun = begun or not first
-        lengths = data[place + _PAGE_HEADER :][: data[place + _PAGE_HEADER - 1]]
-        place += _PAGE_HEADER + len(lengths) + sum(lengths)
-    return False
-
-
-def _is_mpeg(data: bytes) -> bool:
-    """Whether a WAV file holds MPEG audio."""
-    if data[:4] != b"RIFF":
-        return False
-    place, size = _chunk(data, b"fmt ")
-    return size >= 2 and int.from_bytes(data[place : place + 2], "little") in _MPEG_TAGS
-
-
-def _chunk(data: bytes, wanted: bytes, place: int = 0) -> tuple[int, int]:
-    """Where a chunk of that name begins, and its size; (0, 0) without one.
-
-    Looked at are the chunks from `place` on, by default all.
-    """
-    layout, first, multiple, _ = _CHUNKS[data[:4]]
-    header = struct.calcsize(layout)
-    place = place or first
-    while place + header <= len(data):
-        kind, size = struct.unpack_from(layout, data, place)
-        if data[:4] == _COUNTS_ITS_HEADER:
-            size -= header
-        place += header
-        if kind == wanted:
-            return place, size
-        if size < 0:  # To the end of the file, or damaged.
-            break
-        place += -(-size // multiple) * multiple
-    return 0, 0
+    return (
+        audio_containers.is_mpeg(data)
+        or audio_containers.is_streamed_flac(data)  # Seeks beyond its end.
+        or b"OpusHead" in data[:256]
+        or audio_containers.is_chained(data)
+    )
 
 
 def _by_sndfile(data: bytes, name: str) -> tuple[np.ndarray, int] | None:
@@ -234,7 +158,7 @@ def _by_sndfile(data: bytes, name: str) -> tuple[np.ndarray, int] | None:
     waveform = pieces.joined()
     if not len(waveform):
         return None
-    if len(waveform) < expected < 2**62:  # Streamed FLAC says nothing, read as the largest number.
+    if len(waveform) < expected < 2**62:  # Without a count it is the largest number.
         raise Rejected(
             "truncated-sound", f"{name}: {len(waveform):,} of {expected:,} samples can be decoded"
         )
@@ -255,7 +179,7 @@ def _by_ffmpeg(data: bytes, name: str) -> tuple[np.ndarray, int]:
                 raise Rejected("no-sound", f"{name} has no audio track")
             stream = container.streams.audio[0]
             pieces, rate = None, 0
-            for frame in _float_frames(container, stream):
+            for frame in _float_frames(container, stream, name):
                 if pieces is None:
                     pieces, rate = _Pieces(name, frame.sample_rate), frame.sample_rate
                 pieces.add(frame.to_ndarray().mean(axis=0))
@@ -269,7 +193,7 @@ def _by_ffmpeg(data: bytes, name: str) -> tuple[np.ndarray, int]:
                 seconds = container.duration / av.time_base
     except Rejected:
         raise
-    except (av.FFmpegError, ValueError) as error:  # ValueError: a rate that changes on the way.
+    except (av.FFmpegError, ValueError) as error:  # ValueError: channels that change on the way.
         detail = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
         raise Rejected(
             "corrupt-sound", f"{name} is damaged, or no sound that FFmpeg knows ({detail})"
@@ -294,12 +218,30 @@ def _guesses_length(data: bytes, container: str) -> bool:
     return container == "aac" or (data[:4] == b"RIFF" and data[8:12] == b"WAVE")
 
 
-def _float_frames(container: object, stream: object) -> Iterator[object]:
-    """The stream's frames as planar floats, channels and rate as they are."""
+def _float_frames(container: object, stream: object, name: str) -> Iterator[object]:
+    """The stream's frames as planar floats, channels and rate as they are.
+
+    Raises:
+      Rejected: another rate on the way; frames of a FLAC file that are damaged or missing. Those
+        missing at the end of a streamed one can't be known, unless it is cut within a frame.
+    """
     import av
 
     converter = av.AudioResampler(format="fltp")
+    is_flac = container.format.name == "flac"
+    if is_flac:  # Otherwise damaged samples would be decoded to noise.
+        stream.codec_context.options = {"err_detect": "crccheck+explode"}
+    rate = due = 0
     for frame in container.decode(stream):
+        rate = rate or frame.sample_rate
+        if frame.sample_rate != rate:
+            raise Rejected("corrupt-sound", f"{name}: its sample rate changes on the way")
+        if is_flac:  # It counts its frames; FFmpeg skips damaged ones, or loses count of them.
+            if frame.pts is None or round(frame.pts * frame.time_base * rate) != due:
+                raise Rejected(
+                    "corrupt-sound", f"{name}: damaged {due / rate:.2f} s from its start"
+                )
+            due += frame.samples
         yield from converter.resample(frame)
     yield from converter.resample(None)
 

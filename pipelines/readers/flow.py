@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -164,7 +163,7 @@ def _read_flo(data: bytes, name: str) -> Flow:
 
 def _read_kitti(data: bytes, name: str) -> Flow:
     """Red and green are 64 (x, y) + 2^15, blue is 0 where nothing is known."""
-    width, height, depth, colour = _check_png(data, name)
+    width, height, depth, colour = image.check_png(data, name)
     if (depth, colour) != _16_BIT_RGB:
         raise Rejected("not-a-flow", f"{name} is a PNG, but not of three times 16 bits as KITTI's")
     if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
@@ -173,33 +172,14 @@ def _read_kitti(data: bytes, name: str) -> Flow:
 
     try:
         with av.open(io.BytesIO(data), format="png_pipe") as container:
-            values = next(container.decode(video=0)).to_ndarray(format="rgb48le")
+            # As it is stored: FFmpeg would convert an interlaced PNG as if its lines were of two
+            # moments.
+            values = next(container.decode(video=0)).to_ndarray()
     except (av.FFmpegError, StopIteration, ValueError) as error:
         text = getattr(error, "strerror", None) or "it can't be decoded"
         raise Rejected("corrupt-image", f"{name}: {text}") from None
     flow = (values[..., :2].astype(np.float32) - _KITTI_ZERO) / _KITTI_UNIT
     return flow, values[..., 2] > 0
-
-
-def _check_png(data: bytes, name: str) -> tuple[int, int, int, int]:
-    """Width, height, bit depth and colour type; every chunk's checksum is looked at.
-
-    Raises:
-      Rejected: a chunk is damaged or missing.
-    """
-    place, header = len(_PNG_MAGIC), None
-    while place + 12 <= len(data):
-        size, kind = struct.unpack_from(">I4s", data, place)
-        end = place + 8 + size
-        content = data[place + 4 : end]
-        if data[end : end + 4] != struct.pack(">I", zlib.crc32(content)):
-            break
-        if kind == b"IHDR" and size == 13:
-            header = struct.unpack_from(">IIBB", content, 4)
-        if kind == b"IEND" and header:
-            return header
-        place = end + 4
-    raise Rejected("corrupt-image", f"{name}: a PNG that is damaged or cut off")
 
 
 def _checked(flow: np.ndarray, valid: np.ndarray, name: str) -> Flow:

@@ -84,13 +84,13 @@ def read_table(data: bytes, name: str) -> Table:
 
     Raises:
       Rejected: an empty file, no or several files in the archive, a damaged one, another encoding
-        than UTF-8, no rows below the header, two columns of one name.
+        than UTF-8, quotes that don't match, no rows below the header, two columns of one name.
     """
     if not data:
         raise Rejected("empty-file", f"{name} has no bytes")
     try:
         text = _unzipped(data, name).decode("utf-8-sig")
-        lines = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+        lines = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
     except UnicodeDecodeError as error:
         raise Rejected("unreadable-table", f"{name} is no text in UTF-8 ({error})") from None
     except csv.Error as error:
@@ -184,10 +184,10 @@ def read_patient(
     time, flag = survivals[0].tolist()
     if math.isnan(time):
         raise Rejected("no-event-time", f"{where}: {TIME} is missing")
-    if time <= 0:
-        raise Rejected("event-time-zero", f"{where}: {TIME} is {time:g}, it must be more than 0")
     if time > MAX_MONTHS:
         raise Rejected("event-time-too-long", f"{where}: {TIME} is {time:g}; is it in days?")
+    if not np.float32(time) > 0:  # As it is stored: 1e-50 would be 0.
+        raise Rejected("event-time-zero", f"{where}: {TIME} is {time:g}, it must be more than 0")
     if flag not in (0.0, 1.0):
         raise Rejected("no-event", f"{where}: {CENSORED} is {flag:g}, it must be 0 or 1")
     return {"omics": values, "time": np.float32(time), "event": np.int64(1 - flag)}

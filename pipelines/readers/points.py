@@ -17,6 +17,7 @@ from pipelines.readers import Rejected
 SUFFIXES = frozenset({".off", ".npy", ".txt", ".xyz"})
 # Fewer points than this are no shape; real clouds have hundreds.
 MIN_POINTS = 16
+_TIGHT_COMMA, _BLANK = re.compile(r"[^\s,],[^\s,]"), re.compile(r"[^\s,]\s+[^\s,]")
 _OFF = re.compile(rb"(?:ST)?C?N?OFF(?!\s*BINARY)", re.IGNORECASE)
 
 
@@ -55,11 +56,15 @@ def read(source: str | os.PathLike | bytes, name: str, num_points: int, seed: in
             raise Rejected("not-a-cloud", f"{name}: an archive of arrays, one array is read")
     elif suffix in (".txt", ".xyz"):
         try:
-            text = data.decode("utf-8-sig").replace(",", " ")
+            text = data.decode("utf-8-sig")
+            _check_commas(text, name)
+            text = text.replace(",", " ")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # NumPy's, about empty input.
                 cloud = np.loadtxt(io.StringIO(text), dtype=np.float64, ndmin=2)
-        except (ValueError, UnicodeDecodeError) as error:
+        except Rejected:
+            raise
+        except ValueError as error:  # A UnicodeDecodeError too.
             raise Rejected("not-a-cloud", f"{name}: no numbers ({_one_line(error)})") from None
     else:
         known = ", ".join(sorted(SUFFIXES))
@@ -96,6 +101,24 @@ def check(cloud: np.ndarray, name: str, num_points: int, seed: int) -> np.ndarra
         chosen = np.random.default_rng(seed).choice(len(points), num_points, replace=False)
         points = points[np.sort(chosen)]
     return points
+
+
+def _check_commas(text: str, name: str) -> None:
+    """Looks for decimal commas, whose halves would be numbers of their own.
+
+    Raises:
+      Rejected: a line whose numbers are separated by blanks has a comma between two characters.
+    """
+    if "," not in text:
+        return
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.partition("#")[0]
+        if _TIGHT_COMMA.search(line) and _BLANK.search(line):
+            raise Rejected(
+                "not-a-cloud",
+                f"{name}, line {number}: blanks separate the numbers, and commas stand within "
+                "them; write decimal points",
+            )
 
 
 def _sample_mesh(data: bytes, name: str, num_points: int, seed: int) -> np.ndarray:

@@ -27,12 +27,14 @@ _LEAD_IN_SECONDS = 0.1
 _GAP_SECONDS = 0.05
 # A container's own length is rounded too; a cut file lacks more.
 _LACKING_SECONDS = 0.25
+_ROUNDED_SECONDS = 0.001  # Two of FFmpeg's lengths are the same if they differ by less.
 _PACK = b"\0\0\1\xba"  # Begins every pack of an MPEG program stream.
 _PACKET, _SYNC = 188, b"G"  # Bytes of a packet of an MPEG transport stream, and its first one.
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")  # An MP4 begins with one of them.
 _LATER_BOXES = (b"emsg", b"meta", b"mfra", b"moof", b"pdin", b"sidx", b"styp", b"udta", b"uuid")
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # Of Matroska and WebM.
 _UNKNOWN_SIZE = 0xFFFFFF00  # Streamed files have such a size, or 0.
+_OWN_LENGTHS = ("avi", "mov")  # FFmpeg's containers that give each track its length.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +137,7 @@ def seconds(data: bytes) -> float | None:
     import av
 
     try:
-        with av.open(io.BytesIO(data)) as container:
+        with av.open(io.BytesIO(data), format=_forced(data)) as container:
             return None if container.duration is None else container.duration / av.time_base
     except (av.FFmpegError, ValueError):
         return None
@@ -226,7 +228,7 @@ def _decode(
 
     sound, fields = _Sound(), Deinterlacer()
     try:
-        with av.open(io.BytesIO(data)) as container:
+        with av.open(io.BytesIO(data), format=_forced(data)) as container:
             videos = [stream for stream in container.streams.video if not _is_cover(stream)]
             if not videos:
                 raise Rejected("no-video", f"{name} has no video track")
@@ -265,6 +267,12 @@ def _decode(
             "corrupt-video", f"{name} is damaged, or no video that FFmpeg knows ({detail})"
         ) from None
     return pictures, sound
+
+
+def _forced(data: bytes) -> str | None:
+    """FFmpeg's name of what it takes for something else where it is short, or None."""
+    firsts = data[::_PACKET]
+    return "mpegts" if len(firsts) > 2 and not firsts.strip(_SYNC) else None
 
 
 def _past(end: float, pictures: Pictures, sound: _Sound | None) -> bool:
@@ -354,13 +362,18 @@ def _check_end(
 
     if not pictures.times:
         return
-    have = pictures.end - pictures.times[0]
-    if video.duration is not None:
-        expected = float(video.duration * video.time_base)
-    elif container.duration is not None:
-        expected = container.duration / av.time_base
+    kind, have = container.format.name, pictures.end - pictures.times[0]
+    own = None if video.duration is None else float(video.duration * video.time_base)
+    whole = None if container.duration is None else container.duration / av.time_base
+    # FFmpeg gives a track without a length the whole file's, as a single picture's; so does ASF.
+    if None not in (own, whole) and not kind.startswith(_OWN_LENGTHS):
+        own = None if kind == "asf" or abs(own - whole) < _ROUNDED_SECONDS else own
+    if own is not None:
+        expected = own
+    elif whole is not None:
+        expected = whole
         starts = [pictures.times[0], *([sound.start] if sound.samples else [])]
-        if container.format.name.startswith("matroska"):  # Counts from 0, wherever it begins.
+        if kind.startswith("matroska"):  # Counts from 0, wherever it begins.
             starts = [0.0]
         have = max(pictures.end, sound.end) - min(starts)
     else:

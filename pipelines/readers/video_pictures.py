@@ -64,7 +64,8 @@ class Pictures:
             from PIL import Image
 
             picture = picture.resize(self._pixels, Image.Resampling.BICUBIC)
-        if turn := _turn(frame):
+        turn = _turn(frame)
+        if turn is not None:  # One of Pillow's turns is 0.
             picture = picture.transpose(turn)
         file = io.BytesIO()
         picture.save(file, "JPEG", quality=JPEG_QUALITY)
@@ -162,4 +163,23 @@ def _turn(frame: object) -> object | None:
     from PIL.Image import Transpose
 
     turns = {1: Transpose.ROTATE_90, 2: Transpose.ROTATE_180, 3: Transpose.ROTATE_270}
+    if _is_mirrored(frame):
+        turns = {
+            0: Transpose.FLIP_TOP_BOTTOM,
+            1: Transpose.TRANSVERSE,
+            2: Transpose.FLIP_LEFT_RIGHT,
+            3: Transpose.TRANSPOSE,
+        }
     return turns.get(round(frame.rotation / 90) % 4)
+
+
+def _is_mirrored(frame: object) -> bool:
+    """Whether a picture is to be shown mirrored, which its angle doesn't tell."""
+    try:
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV has no name for some of what may lie beside it.
+        return False
+    if matrix is None:
+        return False
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    return a * d < b * c

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 
 import cv2  # Comes with tf-models-official; only here, as an encoder that isn't ours.
 import numpy as np
@@ -78,6 +79,39 @@ def test_kittis_png_is_exact():
     back, known = flow.read(kitti_png(field, valid), "a.png")
     np.testing.assert_array_equal(known, valid)
     np.testing.assert_array_equal(back, np.where(valid[..., None], field, 0))
+
+
+def interlaced(pixels: np.ndarray) -> bytes:
+    """A 16-bit PNG in Adam7's passes, uint16 `[H, W, 3]`, as the standard lays them out."""
+    height, width, _ = pixels.shape
+    steps = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4)]
+    lines = [
+        b"\0" + line.astype(">u2").tobytes()
+        for left, top, across, down in [*steps, (1, 0, 2, 2), (0, 1, 1, 2)]
+        for line in pixels[top::down, left::across]
+        if line.size
+    ]
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 1)
+    data = b"\x89PNG\r\n\x1a\n"
+    for kind, content in [
+        (b"IHDR", header), (b"IDAT", zlib.compress(b"".join(lines))), (b"IEND", b""),
+    ]:  # fmt: skip
+        checksum = zlib.crc32(kind + content)
+        data += struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+    return data
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 7), (24, 16), (16, 24), (100, 100), (37, 61)])
+def test_interlaced_pngs_are_exact(size):
+    pixels = np.random.default_rng(0).integers(0, 2**16, (*size, 3), np.uint16)
+    pixels[0, 0, 2] = 1
+    data = interlaced(pixels)
+    read = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(read[..., ::-1], pixels)
+    field, known = flow.read(data, "a.png")
+    np.testing.assert_array_equal(known, pixels[..., 2] > 0)
+    expected = (pixels[..., :2].astype(np.float32) - 2**15) / 64
+    np.testing.assert_array_equal(field, np.where(known[..., None], expected, 0))
 
 
 FLO = flow.encode_flo(FIELD)

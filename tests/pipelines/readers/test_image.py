@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -74,6 +76,44 @@ def floats(value: float) -> bytes:
     return buffer.getvalue()
 
 
+def thirty_two_bits(values: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "TIFF")
+    return buffer.getvalue()
+
+
+GREYS = np.arange(256, dtype=np.uint8).reshape(16, 16)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        GREYS.astype(np.float32) / 255,
+        GREYS.astype(np.float32),
+        GREYS.astype(np.float32) * 257,
+        GREYS.astype(np.int32),
+        GREYS.astype(np.int32) * 257,
+    ],
+)
+def test_values_of_thirty_two_bits_become_eight(values):
+    data = thirty_two_bits(values)
+    np.testing.assert_array_equal(image.read(data)[..., 0], GREYS)
+    np.testing.assert_array_equal(tf.io.decode_image(image.check(data, "x"))[..., 1], GREYS)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (GREYS.astype(np.int32) * 2**22, "from 0 to 1.06955e.09"),
+        (GREYS.astype(np.int32) - 128, "from -128 to 127"),
+        (GREYS.astype(np.float32) / 127.5 - 1, "from -1 to 1"),
+    ],
+)
+def test_values_of_which_no_picture_can_be_made_are_rejected(values, said):
+    with pytest.raises(Rejected, match=f"out-of-range: x holds values {said}; save it with 8 bits"):
+        image.check(thirty_two_bits(values), "x")
+
+
 def photograph(orientation: int, image_format: str = "JPEG", mode: str = "RGB") -> bytes:
     """A picture whose EXIF says how the camera was held."""
     exif = Image.Exif()
@@ -128,6 +168,80 @@ def test_bad_files_are_rejected_by_reason(data, reason):
     assert caught.value.reason == reason
     assert "cat/7.png" in caught.value.detail
     assert "0x" not in caught.value.detail  # An address would differ from run to run.
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+
+def png(
+    *between: bytes, rows: int = 5, colour: int = 2, rest: bytes = b"\0\0\0", cut: int = 0
+) -> bytes:
+    """7 x 5 pixels, with chunks between the header and the pixels."""
+    line = b"\0" + bytes(range(7 * (1 if colour == 3 else 3)))
+    header = struct.pack(">IIBB", 7, 5, 8, colour) + rest
+    body = chunk(b"IDAT", zlib.compress(rows * line)[: -cut or None])
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        [chunk(b"IHDR", header), *between, body, chunk(b"IEND", b"")]
+    )
+
+
+PALETTE = chunk(b"PLTE", bytes(range(24)))
+
+
+def refused_by_tensorflow(data: bytes) -> bool:
+    try:
+        tf.io.decode_image(data, channels=3)
+    except tf.errors.InvalidArgumentError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (png(rows=4), "x has 88 of 110 bytes of pixels"),
+        (png(cut=3), "x: its pixels are cut off"),
+        (png(chunk(b"PLTE", bytes(17)), colour=3), "x: a chunk of the PNG is damaged"),
+        (png(chunk(b"aBc1", b"x")), "x: a chunk of the PNG is damaged"),
+        (png(chunk(b"ABCD", b"x")), "x: no PNG for TensorFlow, a chunk 'ABCD' that no decoder"),
+        (png(colour=3), "x: no PNG for TensorFlow, it needs one palette before its pixels"),
+        (png(PALETTE, PALETTE, colour=3), "it needs one palette before its pixels; save it anew"),
+        (png(chunk(b"IHDR", struct.pack(">IIBBBBB", 7, 5, 8, 2, 0, 0, 0))), "one header of 13"),
+        (png(rest=b"\1\0\0"), "packed or interlaced as no decoder knows"),
+        (png().replace(chunk(b"IEND", b""), b"\0\0\0\0IEND...."), "a chunk of the PNG is damaged"),
+    ],
+)
+def test_pngs_that_tensorflow_would_refuse_are_rejected(data, said):
+    assert refused_by_tensorflow(data)
+    with pytest.raises(Rejected, match=said) as caught:
+        image.check(data, "x")
+    assert caught.value.reason == "corrupt-image"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        png(),
+        png(PALETTE, colour=3),
+        png(PALETTE),
+        png(chunk(b"abCd", b"x")),
+        png(rows=9),
+        png() + b"behind the end",
+    ],
+)
+def test_pngs_that_tensorflow_reads_are_kept(data):
+    assert image.check(data, "x") is data
+    np.testing.assert_array_equal(image.read(data), tf.io.decode_image(data, channels=3))
+
+
+def test_sides_that_tensorflow_would_refuse_are_rejected():
+    for image_format in ("PNG", "PPM"):
+        buffer = io.BytesIO()
+        Image.new("L", (1, 1_000_001)).save(buffer, image_format)
+        with pytest.raises(Rejected, match="too-many-pixels: x has a side of more than 1,000,000"):
+            image.check(buffer.getvalue(), "x")
 
 
 def test_decompression_bombs_are_rejected_before_decoding(monkeypatch):

@@ -49,6 +49,7 @@ def test_what_was_not_measured_is_nan():
     ("rows", "reason", "detail"),
     [
         (["0,p,s,0,0,1,1,1,1"], "event-time-zero", "p: survival_months is 0, it must be more"),
+        (["0,p,s,1e-50,0,1,1,1,1"], "event-time-zero", "survival_months is 1e-50, it must be"),
         (["0,p,s,-1,0,1,1,1,1"], "event-time-zero", "survival_months is -1"),
         (["0,p,s,NaN,0,1,1,1,1"], "no-event-time", "p: survival_months is missing"),
         (["0,p,s,,0,1,1,1,1"], "no-event-time", "survival_months is missing"),
@@ -92,14 +93,20 @@ def test_zipped_or_not_a_table_is_the_same():
         (b"", "empty-file: t has no bytes"),
         (b"a,b\n", "no-rows: t has no row below its header"),
         (b"a,b,a\n1,2,3\n", "unreadable-table: t has the column 'a' twice"),
+        (
+            b'a,b\nP1,1\n"P2,1\nP3,1\n',
+            "unreadable-table: t is no csv table .unexpected end of data",
+        ),
+        (b'a,b\n"P1,1\n"P2,1\nP3,1\n', "unreadable-table: t is no csv table .',' expected after"),
         (b"\xff\xfe\x00a", "unreadable-table: t is no text in UTF-8"),
         (zipped(a=b"1", b=b"2"), "unreadable-table: t holds 2 files, one is read"),
         (zipped(a=b"a,b\n1,2\n" * 50)[:60], "unreadable-table: t is a damaged archive"),
     ],
 )
 def test_a_file_that_is_no_table_is_refused(data, message):
-    with pytest.raises(Rejected, match=message):
+    with pytest.raises(Rejected, match=message) as refused:
         omics.read_table(data, "t")
+    assert "\n" not in refused.value.detail
 
 
 def test_a_byte_that_changed_in_an_archive_is_noticed():

@@ -113,6 +113,26 @@ def test_text_clouds_drop_normals(separator):
     np.testing.assert_array_equal(read, given_cloud[:, :3].astype(np.float32))
 
 
+def written(separator: str, mark: str) -> bytes:
+    """A cloud as text, with a decimal mark."""
+    lines = [separator.join(f"{value:.3f}" for value in row) for row in cloud(20).tolist()]
+    return "\n".join(lines).replace(".", mark).encode()
+
+
+@pytest.mark.parametrize("separator", [" ", "\t", "   "])
+def test_decimal_commas_are_rejected(separator):
+    message = "not-a-cloud: a.xyz, line 1: blanks separate the numbers, and commas stand within"
+    with pytest.raises(Rejected, match=message):
+        points.read(written(separator, ","), "a.xyz", 64, seed=0)
+
+
+@pytest.mark.parametrize("separator", [" ", "\t", ",", ", ", " , ", " ,"])
+def test_commas_that_separate_are_no_decimal_commas(separator):
+    text = b"# x, y,z by hand\n  " + written(separator, ".") + b"  # 0,1 2\n"
+    read = points.read(text, "a.txt", 64, seed=0)
+    np.testing.assert_allclose(read, cloud(20), atol=5e-4)
+
+
 @given(n=st.integers(16, 60), limit=st.integers(16, 60), seed=st.integers(0, 2**64 - 1))
 def test_larger_clouds_are_reduced_to_distinct_points_of_theirs(n, limit, seed):
     given_cloud = np.arange(3 * n, dtype=np.float32).reshape(n, 3)

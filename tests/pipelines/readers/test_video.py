@@ -121,6 +121,46 @@ def test_one_picture_lasts_as_long_as_its_sound():
     assert len(set(clip.frames)) == 1
 
 
+FEW = {  # Containers that give the tracks no length of their own.
+    "matroska": ("matroska", "libx264", "aac", 48_000),
+    "mpegts": ("mpegts", "mpeg2video", "mp2", 48_000),
+    "mpeg": ("mpeg", "mpeg2video", "mp2", 48_000),
+    "asf": ("asf", "wmv2", "mp2", 48_000),
+}
+
+
+@pytest.mark.parametrize("kind", FEW)
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_few_pictures_with_a_sound_are_no_cut_file(kind, count, monkeypatch):
+    monkeypatch.setitem(clips.KINDS, kind, FEW[kind])
+    clip = read(clips.encoded(kind, clips.regular()[:count]))
+    assert len(clip.frames) == pytest.approx(75, abs=1)
+    assert beep_seconds(clip) == pytest.approx(clips.BEEP, abs=0.01)
+    assert pixels(clip)[:, :, 20:].max() < 40
+
+
+@pytest.mark.parametrize("kind", ["matroska", "mpegts", "mpeg"])
+def test_a_picture_with_a_sound_that_is_cut_is_rejected(kind, monkeypatch):
+    monkeypatch.setitem(clips.KINDS, kind, FEW[kind])
+    data = clips.encoded(kind, np.zeros(1))
+    for share in np.linspace(0.1, 0.99, 9):
+        with pytest.raises(Rejected, match="corrupt-video|truncated-video|no-video"):
+            read(data[: int(share * len(data))])
+
+
+@pytest.mark.parametrize("codec", ["mpeg2video", "libx264"])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_short_transport_stream_is_known_as_one(codec, count, monkeypatch):
+    monkeypatch.setitem(clips.KINDS, "mpegts", ("mpegts", codec, "mp2", 48_000))
+    data = clips.encoded("mpegts", clips.regular()[:count], silent=True)
+    clip = read(data, size=64)
+    assert len(clip.frames) == count
+    assert pixels(clip).shape == (count, 64, 96, 3)
+    assert pixels(clip)[:, :, :4].mean() == pytest.approx(200, abs=4)
+    with pytest.raises(Rejected, match="truncated-video"):
+        read(data[:-100])
+
+
 @settings(max_examples=12)
 @given(st.floats(0, 2), st.floats(0.2, 1))
 def test_a_stretch_of_a_clip_is_what_the_whole_clip_has_there(start, length):
@@ -249,6 +289,36 @@ def test_pictures_are_turned_as_they_are_shown(matrix, turns):
     shown = pixels(read(turned(CLIP, matrix)))[0]
     assert shown.shape == expected.shape
     np.testing.assert_allclose(shown, expected.astype(float), atol=12)
+
+
+def quarters(colours: str, size: tuple[int, int] = (96, 64)) -> np.ndarray:
+    """A picture of four colours: top left, top right, bottom left and bottom right."""
+    palette = {"R": (200, 0, 0), "G": (0, 200, 0), "B": (0, 0, 200), "W": (200, 200, 200)}
+    small = np.array([palette[colour] for colour in colours], np.uint8).reshape(2, 2, 3)
+    return np.asarray(Image.fromarray(small).resize(size, Image.Resampling.NEAREST))
+
+
+@pytest.mark.parametrize(
+    ("matrix", "expected"),
+    [
+        ((1, 0, 0, 1), "RGBW"),
+        ((0, 1, -1, 0), "BRWG"),
+        ((-1, 0, 0, -1), "WBGR"),
+        ((0, -1, 1, 0), "GWRB"),
+        ((-1, 0, 0, 1), "GRWB"),
+        ((1, 0, 0, -1), "BWRG"),
+        ((0, 1, 1, 0), "RBGW"),
+        ((0, -1, -1, 0), "WGBR"),
+    ],
+)
+def test_pictures_are_mirrored_as_they_are_shown(matrix, expected, monkeypatch):
+    monkeypatch.setattr(clips, "picture", lambda *args: quarters("RGBW"))
+    data = turned(clips.encoded(times=clips.regular()[:2], silent=True), matrix)
+    shown = pixels(read(data, size=64))[0].astype(float)
+    height, width = shown.shape[:2]
+    assert (height, width) == ((64, 96) if matrix[0] else (96, 64))
+    wrong = np.abs(shown - quarters(expected, (width, height))).mean()
+    assert wrong < 12  # Colours have half of the resolution.
 
 
 def test_what_is_behind_the_boxes_of_an_mp4_doesnt_matter():
