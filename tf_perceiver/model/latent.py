@@ -24,6 +24,7 @@ import tensorflow as tf
 
 from tf_perceiver.model import subgraph
 from tf_perceiver.model.attention import SelfAttention
+from tf_perceiver.model.lean import affine, affine_slopes, anew
 from tf_perceiver.model.linear import (
     LayerNorm,
     Linear,
@@ -161,7 +162,7 @@ class LatentLayer:
         """
         graph = getattr(upstream, "graph", None)
         if graph not in self._turned:
-            self._turned[graph] = Turned.of(Weights(*_anew(upstream, *weights)))
+            self._turned[graph] = Turned.of(Weights(*anew(upstream, *weights)))
         return self._turned[graph]
 
 
@@ -175,17 +176,17 @@ def forward(x: tf.Tensor, w: Weights, *, heads: int) -> tuple[tf.Tensor, Kept]:
     q, k, v = (
         _heads_first(part, shape, heads)
         for part in (
-            _affine(normal, w.q, w.q_bias),
+            affine(normal, w.q, w.q_bias),
             tf.matmul(normal, w.k),
             tf.matmul(normal, w.v),
         )
     )
     selected = _rows(tf.matmul(_probabilities(q, k, exact), v))
-    flat += _affine(selected, w.out, w.out_bias)
+    flat += affine(selected, w.out, w.out_bias)
     mlp_normal, mlp_deviation = standardise(tf.cast(flat, exact))
     mlp_normal = tf.cast(mlp_normal, dtype)
-    hidden = _affine(mlp_normal, w.widen, w.widen_bias)
-    flat += _affine(gelu(hidden), w.narrow, w.narrow_bias)
+    hidden = affine(mlp_normal, w.widen, w.widen_bias)
+    flat += affine(gelu(hidden), w.narrow, w.narrow_bias)
     kept = Kept(normal, deviation, q, k, v, selected, mlp_normal, mlp_deviation, hidden)
     return tf.reshape(flat, shape), kept
 
@@ -199,16 +200,16 @@ def backward(
 
     # The MLP.
     activated, slope = gelu_and_slope(kept.hidden)
-    narrow_slopes = _affine_slopes(activated, upstream)
+    narrow_slopes = affine_slopes(activated, upstream)
     d_hidden = _back(upstream, turned.narrow) * slope
-    widen_slopes = _affine_slopes(kept.mlp_normal, d_hidden)
+    widen_slopes = affine_slopes(kept.mlp_normal, d_hidden)
     upstream += _norm_slope(_back(d_hidden, turned.widen), kept.mlp_normal, kept.mlp_deviation)
     # The attention.
-    out_slopes = _affine_slopes(kept.selected, upstream)
+    out_slopes = affine_slopes(kept.selected, upstream)
     parts = _attend_slopes(kept, _back(upstream, turned.out), shape, heads, exact)
     d_q, d_k, d_v = map(_rows, parts)
     slopes = (
-        *_affine_slopes(kept.normal, d_q),
+        *affine_slopes(kept.normal, d_q),
         tf.matmul(kept.normal, d_k, transpose_a=True),
         tf.matmul(kept.normal, d_v, transpose_a=True),
     )
@@ -266,23 +267,6 @@ def _half(x: tf.Tensor) -> bool:
 def _back(upstream: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """``upstream @ kernel^T`` for a kernel of `Turned`."""
     return tf.matmul(upstream, kernel, transpose_b=_half(kernel))
-
-
-def _anew(upstream: tf.Tensor, *kept: tf.Tensor) -> list[tf.Tensor]:
-    """`kept` as it is, from when `upstream` is there: what is computed of it isn't made earlier."""
-    with tf.control_dependencies([upstream]):
-        return [tf.identity(tensor) for tensor in kept]
-
-
-def _affine(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-    return tf.nn.bias_add(tf.matmul(x, kernel), bias)  # Which TensorFlow fuses.
-
-
-def _affine_slopes(x: tf.Tensor, upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Gradients to the kernel and the bias of `_affine`."""
-    # A product takes half the time of a sum over rows, and sums in float32 whatever it gives.
-    summed = tf.matmul(tf.ones_like(upstream[:, :1]), upstream, transpose_a=True)
-    return tf.matmul(x, upstream, transpose_a=True), summed[0]
 
 
 def _norm_slope(upstream: tf.Tensor, normal: tf.Tensor, deviation: tf.Tensor) -> tf.Tensor:

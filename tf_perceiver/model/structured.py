@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tf_perceiver.model import blocked_answer, blocked_select, blocks, factors
+from tf_perceiver.model import blocked_answer, blocked_select, blocks, factors, lean
 from tf_perceiver.model.attention import CrossAttention, split_heads
 from tf_perceiver.model.byte_array import ByteArray, Segment
 from tf_perceiver.model.linear import depending_on, statistics_dtype
@@ -148,7 +148,7 @@ def cross_attend(
         q = _folded(tf.cast(q, exact), tf.cast(attn.k.kernel, exact), heads)
         return q * scale_and_offset()[0]
 
-    def answered(queries: tf.Tensor, means: tf.Tensor) -> tf.Tensor:
+    def answered(means: tf.Tensor) -> tf.Tensor:
         gamma, beta = scale_and_offset()
         summed = tf.reshape(means * gamma + beta, [tf.shape(means)[0], heads, -1, channels])
         kernel = tf.reshape(tf.cast(attn.v.kernel, exact), [channels, heads, -1])
@@ -158,14 +158,16 @@ def cross_attend(
         if inputs.mask is not None:  # Where nothing may be seen, nothing is: no offset, no bias.
             any_key = tf.reduce_any(inputs.mask, -1, keepdims=True)
             selected = tf.where(any_key, selected, tf.zeros([], dtype))
-        selected = tf.ensure_shape(selected, [*queries.shape[:2], None])
-        return layer.finish(queries, attn.o(selected))
+        return attn.o(tf.ensure_shape(selected, [*queries.shape[:2], None]))
 
-    # All but the attention is computed again going backward: a hundredth of a step's work, for
-    # which a dozen arrays of the latents' size would be kept at every reading.
-    if training:
-        asked, answered = tf.recompute_grad(asked), tf.recompute_grad(answered)
-    return answered(queries, _means(asked(queries), inputs, dtype, block_size))
+    if not training:
+        return layer.finish(queries, answered(_means(asked(queries), inputs, dtype, block_size)))
+    # What is thin between latents and inputs is computed again going backward, and the MLP keeps
+    # little: else a dozen arrays of the latents' size would be kept at every reading.
+    asked, answered = tf.recompute_grad(asked), tf.recompute_grad(answered)
+    x = answered(_means(asked(queries), inputs, dtype, block_size))
+    x = x + queries if layer.query_residual else x
+    return x + lean.mlp(layer.mlp_ln, layer.mlp, x)
 
 
 def _means(
