@@ -136,37 +136,26 @@ def cross_attend(
       [B, N, Cq].
     """
     attn, norm, dtype = layer.attn, layer.kv_ln, queries.dtype
-    heads, channels = attn.heads, attn.k.inputs
     exact = statistics_dtype(dtype)
+    gamma, beta = tf.cast(norm.gamma, exact), tf.cast(norm.beta, exact)
+    q = lean.norm_linear(layer.q_ln, attn.q, queries) if training else attn.q(layer.q_ln(queries))
+    q = depending_on(q, tf.convert_to_tensor(attn.k.bias))
+    q = _folded(tf.cast(q, exact), tf.cast(attn.k.kernel, exact), attn.heads) * gamma
+    summed = _means(q, inputs, dtype, block_size) * gamma + beta  # [B, h N, C]
 
-    def scale_and_offset() -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.cast(norm.gamma, exact), tf.cast(norm.beta, exact)
-
-    def asked(queries: tf.Tensor) -> tf.Tensor:
-        """[B, h N, C]."""
-        q = depending_on(attn.q(layer.q_ln(queries)), tf.convert_to_tensor(attn.k.bias))
-        q = _folded(tf.cast(q, exact), tf.cast(attn.k.kernel, exact), heads)
-        return q * scale_and_offset()[0]
-
-    def answered(means: tf.Tensor) -> tf.Tensor:
-        gamma, beta = scale_and_offset()
-        summed = tf.reshape(means * gamma + beta, [tf.shape(means)[0], heads, -1, channels])
-        kernel = tf.reshape(tf.cast(attn.v.kernel, exact), [channels, heads, -1])
-        selected = tf.einsum("bhnc,che->bnhe", summed, kernel)
-        shape = tf.concat([tf.shape(selected)[:2], [attn.v.outputs]], 0)
-        selected = tf.cast(tf.reshape(selected, shape) + tf.cast(attn.v.bias, exact), dtype)
-        if inputs.mask is not None:  # Where nothing may be seen, nothing is: no offset, no bias.
-            any_key = tf.reduce_any(inputs.mask, -1, keepdims=True)
-            selected = tf.where(any_key, selected, tf.zeros([], dtype))
-        return attn.o(tf.ensure_shape(selected, [*queries.shape[:2], None]))
-
+    heads, channels = attn.heads, attn.k.inputs
+    summed = tf.reshape(summed, [tf.shape(q)[0], heads, -1, channels])
+    kernel = tf.reshape(tf.cast(attn.v.kernel, exact), [channels, heads, -1])
+    selected = tf.einsum("bhnc,che->bnhe", summed, kernel)
+    shape = tf.concat([tf.shape(selected)[:2], [attn.v.outputs]], 0)
+    selected = tf.cast(tf.reshape(selected, shape) + tf.cast(attn.v.bias, exact), dtype)
+    if inputs.mask is not None:  # Where nothing may be seen, nothing is: no offset, no bias.
+        any_key = tf.reduce_any(inputs.mask, -1, keepdims=True)
+        selected = tf.where(any_key, selected, tf.zeros([], dtype))
+    attended = attn.o(tf.ensure_shape(selected, [*queries.shape[:2], None]))
     if not training:
-        return layer.finish(queries, answered(_means(asked(queries), inputs, dtype, block_size)))
-    # What is thin between latents and inputs is computed again going backward, and the MLP keeps
-    # little: else a dozen arrays of the latents' size would be kept at every reading.
-    asked, answered = tf.recompute_grad(asked), tf.recompute_grad(answered)
-    x = answered(_means(asked(queries), inputs, dtype, block_size))
-    x = x + queries if layer.query_residual else x
+        return layer.finish(queries, attended)
+    x = attended + queries if layer.query_residual else attended
     return x + lean.mlp(layer.mlp_ln, layer.mlp, x)
 
 
