@@ -125,7 +125,7 @@ class LatentLayer:
         self._turned: dict[tf.Graph | None, Turned] = {}
 
     def __call__(self, x: tf.Tensor, recompute: bool = False) -> tf.Tensor:
-        """[B, N, D] -> [B, N, D]; `recompute` keeps of the layer nothing but x."""
+        """[B, N, D] -> [B, N, D]; in training, `recompute` keeps nothing but x."""
         if not self._training:
             y, _ = subgraph.call(forward, x, self.weights, heads=self.heads)
             return tf.ensure_shape(y, x.shape)
