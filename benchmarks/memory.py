@@ -58,6 +58,7 @@ DEFAULT = (
     Spec("imagenet", "train_step", batch_size=8, recompute=True),
 )
 
+
 def specs(
     presets: Sequence[str], measures: Sequence[str], attentions: Sequence[str], **common: Any
 ) -> list[Spec]:

@@ -7,6 +7,7 @@ measures whatever path the config chooses.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ from tf_perceiver import presets, tasks
 from tf_perceiver.model import cost, perceiver
 from tf_perceiver.model.attention import SelfAttention
 from tf_perceiver.model.byte_array import ByteArray
-from tf_perceiver.model.latent import LatentLayer
+from tf_perceiver.model.latent import LatentBlock
 from tf_perceiver.training import loop, optimizer
 
 ATTENTIONS = ("plain", "structured")
@@ -135,28 +136,33 @@ def whole(
     with strategy.scope():
         model = perceiver.build(model_config, outputs)
         _fill_zeros(model)
-        settings = base.classification(name, model_config).optimizer
-        trainer = loop.Trainer(
-            strategy,
-            model,
-            task,
-            optimizer.build(settings, TOTAL_STEPS, batch_size),
-            orbit.utils.create_global_step(),
-            batch_size=batch_size,
-            clip_norm=settings.clip_norm,
-        )
-    trainer.train_dataset = strategy.distribute_datasets_from_function(
-        lambda _: tf.data.Dataset.from_tensors(batch).cache().repeat()
-    )
-    one = tf.constant(1)
 
     def loss() -> tf.Tensor:
         return tf.reduce_mean(task.loss(model(batch, training=True), batch, training=True))
 
+    @functools.cache
+    def train() -> Callable[[], object]:
+        # Made when it is asked for: it has no part in the memory of the other measures.
+        settings = base.classification(name, model_config).optimizer
+        with strategy.scope():
+            trainer = loop.Trainer(
+                strategy,
+                model,
+                task,
+                optimizer.build(settings, TOTAL_STEPS, batch_size),
+                orbit.utils.create_global_step(),
+                batch_size=batch_size,
+                clip_norm=settings.clip_norm,
+            )
+        trainer.train_dataset = strategy.distribute_datasets_from_function(
+            lambda _: tf.data.Dataset.from_tensors(batch).cache().repeat()
+        )
+        return functools.partial(trainer.train, tf.constant(1))
+
     calls = {
         "forward": waiting(lambda: model(batch, training=False)),
         "forward_backward": gradients_of(loss, model.trainable_variables),
-        "train_step": lambda: trainer.train(one),
+        "train_step": lambda: train()(),
     }
     inputs = model.preprocessor(batch).length
     flops = batch_size * cost.flops(model, inputs, queries_of(model_config, inputs))
@@ -233,10 +239,7 @@ def latent_transformer(
     def forward(training: bool) -> tf.Tensor:
         del training
         x = tf.cast(tf.convert_to_tensor(z), stack[0].compute_dtype)
-        layers = [LatentLayer(layer, repeats) for layer in stack]
-        for layer in layers * repeats:
-            x = layer(x)
-        return x
+        return LatentBlock(stack)(x, repeats)
 
     variables = [v for layer in stack for v in layer.trainable_variables]
     flops = batch_size * repeats * sum(cost.self_attend(layer, latents) for layer in stack)

@@ -6,6 +6,8 @@ Shapes: B batch, N queries or latents, M keys or inputs, h heads, C and D channe
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from tf_perceiver.model.linear import MLP, LayerNorm, Linear, statistics_dtype
@@ -152,7 +154,7 @@ class Attention(tf.keras.layers.Layer):
 class SelfAttention(tf.keras.layers.Layer):
     """One layer of the latent transformer, pre-norm: x += Attn(LN x); x += MLP(LN x).
 
-    The encoder runs it as `latent.LatentLayer`, which equals it.
+    The encoder runs it as `latent.LatentBlock`, which equals it.
 
     Args:
       name: prefix of the variable names.
@@ -248,13 +250,21 @@ class CrossAttention(tf.keras.layers.Layer):
         """[B, N, Cq], [B, M, Ck], bool [B, N, M] -> [B, N, Cq]."""
         return self.finish(queries, self.attn(self.q_ln(queries), self.kv_ln(inputs), mask))
 
-    def finish(self, queries: tf.Tensor | None, attended: tf.Tensor) -> tf.Tensor:
+    def finish(
+        self,
+        queries: tf.Tensor | None,
+        attended: tf.Tensor,
+        mlp: Callable[[tf.Tensor], tf.Tensor] | None = None,
+    ) -> tf.Tensor:
         """What follows attention: the residual of the un-normalised queries, and the MLP.
 
-        Without a query residual, no queries are needed.
+        Args:
+          queries: not needed without a query residual.
+          attended: what the attention gave.
+          mlp: to be called in place of this layer's norm and MLP, and equal to them.
         """
         x = attended + queries if self.query_residual else attended
-        return x + self.mlp(self.mlp_ln(x))
+        return x + (self.mlp(self.mlp_ln(x)) if mlp is None else mlp(x))
 
     def probabilities(self, queries: tf.Tensor, inputs: tf.Tensor) -> tf.Tensor:
         """[B, N, Cq], [B, M, Ck] -> float32 [B, h, N, M]."""

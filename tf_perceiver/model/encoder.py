@@ -6,9 +6,10 @@ Reference: Perceiver (ICML 2021) section 3 and table 7's caption (what is shared
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-import itertools
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -16,7 +17,7 @@ from tf_perceiver.model import dropout as dropouts
 from tf_perceiver.model import structured, subgraph
 from tf_perceiver.model.attention import CrossAttention, SelfAttention
 from tf_perceiver.model.byte_array import ByteArray
-from tf_perceiver.model.latent import LatentLayer
+from tf_perceiver.model.latent import LatentBlock
 from tf_perceiver.model.linear import statistics_dtype, truncated_normal
 
 
@@ -105,6 +106,22 @@ def schedule(cross_attends: int, blocks: int, arrangement: str) -> list[tuple[st
         steps += [("cross", i)] if i < cross_attends else []
         steps += [("block", i)]
     return steps
+
+
+class Run(NamedTuple):
+    """What of the trunk is one call.
+
+    Attributes:
+      kind: "cross" or "block".
+      index: of its weights, among those of the cross-attends or of the blocks.
+      layers: of the block.
+      times: how often these layers follow each other.
+    """
+
+    kind: str
+    index: int
+    layers: tuple[int, ...] = ()
+    times: int = 1
 
 
 class Encoder(tf.keras.layers.Layer):
@@ -216,27 +233,46 @@ class Encoder(tf.keras.layers.Layer):
         """
         batch_size, known = inputs.batch_size()
         read = self._reader(inputs, known, training)
-        # Made once for all repetitions of a block.
-        layers = [
-            [LatentLayer(layer, self.plan.blocks.count(b), training) for layer in block]
-            for b, block in enumerate(self.blocks)
-        ]
         z = self.start(batch_size if known is None else known)
-        count = itertools.count()
+        dropout = 0.0 if dropout_key is None else self.dropout
+        runs = self._runs(apart=bool(dropout) or self.recompute)
+        # Made once for all repetitions of a block.
+        calls = collections.Counter(run[:3] for run in runs if run.kind == "block")
+        blocks = {
+            part: LatentBlock([self.blocks[part[1]][j] for j in part[2]], count, training)
+            for part, count in calls.items()
+        }
+        for count, run in enumerate(runs):
+            before = z
+            if run.kind == "block":
+                z = blocks[run[:3]](z, run.times, self.recompute)
+            else:
+                z = read(self.cross[run.index], z)
+            if dropout:
+                key = tf.random.experimental.stateless_fold_in(dropout_key, count)
+                z = dropouts.residual(before, z, dropout, key)
+        return z
 
-        def kept(before: tf.Tensor, after: tf.Tensor) -> tf.Tensor:
-            if dropout_key is None or not self.dropout:
-                return after
-            key = tf.random.experimental.stateless_fold_in(dropout_key, next(count))
-            return dropouts.residual(before, after, self.dropout, key)
+    def _runs(self, apart: bool) -> list[Run]:
+        """The trunk in order, alike blocks in a row being one run, or every layer one of its own.
 
+        Args:
+          apart: whether something has to be done between layers.
+        """
+        runs: list[Run] = []
         for kind, i in self.steps:
             if kind == "cross":
-                z = kept(z, read(self.cross[self.plan.cross[i]], z))
+                runs.append(Run(kind, self.plan.cross[i]))
                 continue
-            for layer in layers[self.plan.blocks[i]]:
-                z = kept(z, layer(z, self.recompute))
-        return z
+            block = self.plan.blocks[i]
+            whole = Run(kind, block, tuple(range(len(self.blocks[block]))))
+            if apart:
+                runs += [Run(kind, block, (layer,)) for layer in whole.layers]
+            elif runs and runs[-1][:2] == whole[:2]:
+                runs[-1] = runs[-1]._replace(times=runs[-1].times + 1)
+            else:
+                runs.append(whole)
+        return runs
 
     def _reader(
         self, inputs: ByteArray, batch_size: int | None, training: bool

@@ -1,4 +1,4 @@
-"""A layer of the latent transformer with a gradient of its own: fewer passes, and half is kept.
+"""A block of the latent transformer with a gradient of its own: fewer passes, and half is kept.
 
 The same numbers as `SelfAttention`, of which this is the fast path. What it does otherwise:
 
@@ -10,9 +10,9 @@ The same numbers as `SelfAttention`, of which this is the fast path. What it doe
   GELU reads: 7 arrays of the latents' size where automatic differentiation keeps 15 and the
   attention's probabilities. Those are computed again, for a fortieth of the layer's work;
 - kernels are transposed once for all repetitions, not packed against their grain in every product;
-- a repeated layer's gradients to its weights are summed as they come: each repetition hands the
-  weights on to the next, so that backward the sum goes the other way. Automatic differentiation
-  would hold all of them until the last is there.
+- a repeated layer's gradients to its weights are summed as they come. A block that is called more
+  than once hands its weights on to its next call, so that backward the sum goes the other way.
+  Automatic differentiation would hold all of them until the last is there.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ from tf_perceiver.model.linear import (
 )
 from tf_perceiver.model.linear import statistics_dtype as exact_dtype
 
+Pair = tuple[tf.Tensor, tf.Tensor]
+
 
 class Weights(NamedTuple):
     """What a layer multiplies by and adds, in the order of its use; kernels [in, out]."""
@@ -53,27 +55,18 @@ class Weights(NamedTuple):
 
     @classmethod
     def of(cls, layer: SelfAttention) -> Weights:
-        """Those of a layer, in the dtype of its statistics."""
+        """Those of a layer, in its compute dtype."""
         attn, mlp = layer.attn, layer.mlp
-        exact = exact_dtype(attn.compute_dtype)
-        scale = (attn.q.outputs // attn.heads) ** -0.5
-        q, q_bias = _behind(layer.ln, attn.q, exact)
-        k, _ = _behind(layer.ln, attn.k, exact)
-        v, v_bias = _behind(layer.ln, attn.v, exact)
-        out = tf.cast(attn.o.kernel, exact)
-        # Probabilities sum to 1: every query selects the values' bias once.
-        out_bias = tf.linalg.matvec(out, v_bias, transpose_a=True) + tf.cast(attn.o.bias, exact)
-        return cls(
-            q * scale,
-            q_bias * scale,
-            depending_on(k, attn.k.bias),
-            v,
-            out,
-            out_bias,
-            *_behind(layer.mlp_ln, mlp.fc1, exact),
-            tf.cast(mlp.fc2.kernel, exact),
-            tf.cast(mlp.fc2.bias, exact),
+        weights = subgraph.call(
+            _folded,
+            _pair(layer.ln),
+            *map(_pair, (attn.q, attn.k, attn.v, attn.o)),
+            _pair(layer.mlp_ln),
+            *map(_pair, (mlp.fc1, mlp.fc2)),
+            scale=(attn.q.outputs // attn.heads) ** -0.5,
+            dtype=attn.compute_dtype,
         )
+        return weights._replace(k=depending_on(weights.k, attn.k.bias))
 
 
 class Turned(NamedTuple):
@@ -101,69 +94,82 @@ class Kept(NamedTuple):
     q: tf.Tensor
     k: tf.Tensor
     v: tf.Tensor
-    selected: tf.Tensor
+    selected: tf.Tensor | None  # In half precision computed again.
     mlp_normal: tf.Tensor
     mlp_deviation: tf.Tensor
     hidden: tf.Tensor
 
 
-class LatentLayer:
-    """A `SelfAttention` as a function of the latents, for one forward pass of a model.
+class LatentBlock:
+    """Some `SelfAttention` one after the other as a function of the latents, for one forward pass.
 
     Args:
-      layer: whose weights these are.
-      repeats: how often it will be called.
+      layers: whose weights these are.
+      calls: how often it will be called.
       training: whether the gradient is the one written out here. Otherwise it is the automatic one,
         and a graph that is served holds no part of any.
     """
 
-    def __init__(self, layer: SelfAttention, repeats: int = 1, training: bool = True) -> None:
-        self._left, self._training = repeats, training
-        self.heads = layer.attn.heads
-        dtype = layer.attn.compute_dtype
-        self.weights = Weights(*(tf.cast(weight, dtype) for weight in Weights.of(layer)))
-        self._turned: dict[tf.Graph | None, Turned] = {}
+    def __init__(
+        self, layers: Sequence[SelfAttention], calls: int = 1, training: bool = True
+    ) -> None:
+        self._left, self._training = calls, training
+        self._heads = [layer.attn.heads for layer in layers]
+        self._weights = [Weights.of(layer) for layer in layers]
+        self._turned: dict[tuple[tf.Graph | None, int], Turned] = {}
 
-    def __call__(self, x: tf.Tensor, recompute: bool = False) -> tf.Tensor:
-        """[B, N, D] -> [B, N, D]; in training, `recompute` keeps nothing but x."""
+    def __call__(self, x: tf.Tensor, times: int = 1, recompute: bool = False) -> tf.Tensor:
+        """[B, N, D] -> [B, N, D]: all layers in their order, that `times`.
+
+        In training, `recompute` keeps nothing but x.
+        """
+        order = list(range(len(self._weights))) * times
         if not self._training:
-            y, _ = subgraph.call(forward, x, self.weights, heads=self.heads)
-            return tf.ensure_shape(y, x.shape)
+            for i in order:
+                y, _ = subgraph.call(forward, x, self._weights[i], heads=self._heads[i])
+                x = tf.ensure_shape(y, x.shape)
+            return x
         self._left -= 1
         hands_on = self._left > 0
 
         @tf.custom_gradient
-        def run(x: tf.Tensor, *weights: tf.Tensor):
-            y, kept = subgraph.untaped(forward, x, Weights(*weights), heads=self.heads)
+        def run(x: tf.Tensor, *flat: tf.Tensor):
+            # Which is also stopping every tape: what is computed from these, none watches.
+            y, *weights = tf.nest.map_structure(tf.stop_gradient, [x, *self._packed(flat)])
+            kept = []
+            for i in order:
+                y, left = subgraph.call(forward, y, weights[i], heads=self._heads[i])
+                kept.append(left)
 
             def gradient(upstream: tf.Tensor, *later: tf.Tensor) -> tuple[tf.Tensor, ...]:
-                turned = self._turned_for(upstream, weights)
-                d_x, slopes = subgraph.call(backward, upstream, kept, turned, heads=self.heads)
-                if later:
-                    # The dependency keeps TensorFlow from making one sum of all repetitions' out of
-                    # these, which would hold every part until the last is there.
-                    with tf.control_dependencies([d_x]):
-                        slopes = [one + total for one, total in zip(slopes, later, strict=True)]
-                return d_x, *slopes
+                slopes = self._packed(later) if later else [None] * len(weights)
+                for i, left in zip(reversed(order), reversed(kept), strict=True):
+                    turned = self._turned_for(i, upstream, weights)
+                    given = (upstream, left, turned, slopes[i])
+                    upstream, slopes[i] = subgraph.call(backward, *given, heads=self._heads[i])
+                return upstream, *tf.nest.flatten(slopes)
 
-            # Handed on, the weights' gradients of later repetitions come back to be added to.
-            return (y, *weights) if hands_on else y, gradient
+            # Handed on, the weights' gradients of later calls come back to be added to.
+            return (y, *flat) if hands_on else y, gradient
 
-        y = (tf.recompute_grad(run) if recompute else run)(x, *self.weights)
+        y = (tf.recompute_grad(run) if recompute else run)(x, *tf.nest.flatten(self._weights))
         if hands_on:
             y, *handed_on = y
-            self.weights = Weights(*handed_on)
+            self._weights = self._packed(handed_on)
         return tf.ensure_shape(y, x.shape)
 
-    def _turned_for(self, upstream: tf.Tensor, weights: Sequence[tf.Tensor]) -> Turned:
+    def _packed(self, flat: Sequence[tf.Tensor]) -> list[Weights]:
+        return tf.nest.pack_sequence_as(self._weights, flat)
+
+    def _turned_for(self, i: int, upstream: tf.Tensor, weights: Sequence[Weights]) -> Turned:
         """Made once for all repetitions, and not before the last one's gradient has come.
 
         Until then the kernels are needed as they are, and from then on turned alone.
         """
-        graph = getattr(upstream, "graph", None)
-        if graph not in self._turned:
-            self._turned[graph] = Turned.of(Weights(*anew(upstream, *weights)))
-        return self._turned[graph]
+        key = getattr(upstream, "graph", None), i
+        if key not in self._turned:
+            self._turned[key] = Turned.of(Weights(*anew(upstream, *weights[i])))
+        return self._turned[key]
 
 
 def forward(x: tf.Tensor, w: Weights, *, heads: int) -> tuple[tf.Tensor, Kept]:
@@ -183,6 +189,8 @@ def forward(x: tf.Tensor, w: Weights, *, heads: int) -> tuple[tf.Tensor, Kept]:
     )
     selected = _rows(tf.matmul(_probabilities(q, k, exact), v))
     flat += affine(selected, w.out, w.out_bias)
+    if _half(selected):
+        selected = None
     mlp_normal, mlp_deviation = standardise(tf.cast(flat, exact))
     mlp_normal = tf.cast(mlp_normal, dtype)
     hidden = affine(mlp_normal, w.widen, w.widen_bias)
@@ -192,9 +200,12 @@ def forward(x: tf.Tensor, w: Weights, *, heads: int) -> tuple[tf.Tensor, Kept]:
 
 
 def backward(
-    upstream: tf.Tensor, kept: Kept, turned: Turned, *, heads: int
-) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
-    """The gradients to x [B, N, D] and to the weights, from that to the layer's output."""
+    upstream: tf.Tensor, kept: Kept, turned: Turned, later: Weights | None, *, heads: int
+) -> tuple[tf.Tensor, Weights]:
+    """The gradients to x [B, N, D] and to the weights, from that to the layer's output.
+
+    `later` are the weights' gradients of later repetitions, to which this one's are added.
+    """
     shape, exact = tf.shape(upstream), kept.deviation.dtype
     upstream = tf.reshape(upstream, [-1, upstream.shape[-1]])
 
@@ -205,9 +216,18 @@ def backward(
     widen_slopes = affine_slopes(kept.mlp_normal, d_hidden)
     upstream += _norm_slope(_back(d_hidden, turned.widen), kept.mlp_normal, kept.mlp_deviation)
     # The attention.
-    out_slopes = affine_slopes(kept.selected, upstream)
-    parts = _attend_slopes(kept, _back(upstream, turned.out), shape, heads, exact)
-    d_q, d_k, d_v = map(_rows, parts)
+    probabilities = _probabilities(kept.q, kept.k, exact)
+    selected = kept.selected
+    if selected is None:
+        selected = _rows(tf.matmul(probabilities, kept.v))
+    out_slopes = affine_slopes(selected, upstream)
+    d_selected = _back(upstream, turned.out)
+    # Of the softmax: the mean of the slopes, from the outputs [N, e] and not from [N, M].
+    mean = tf.cast(d_selected, exact) * tf.cast(selected, exact)
+    mean = tf.reshape(mean, [shape[0], shape[1], heads, -1])
+    mean = tf.transpose(tf.reduce_sum(mean, -1, keepdims=True), [0, 2, 1, 3])
+    d_selected = _heads_first(d_selected, shape, heads)
+    d_q, d_k, d_v = map(_rows, _attend_slopes(kept, probabilities, d_selected, mean))
     slopes = (
         *affine_slopes(kept.normal, d_q),
         tf.matmul(kept.normal, d_k, transpose_a=True),
@@ -215,25 +235,21 @@ def backward(
     )
     d_normal = _back(d_q, turned.q) + _back(d_k, turned.k) + _back(d_v, turned.v)
     upstream += _norm_slope(d_normal, kept.normal, kept.deviation)
-    return tf.reshape(upstream, shape), (*slopes, *out_slopes, *widen_slopes, *narrow_slopes)
+    slopes = Weights(*slopes, *out_slopes, *widen_slopes, *narrow_slopes)
+    if later is not None:
+        slopes = tf.nest.map_structure(tf.add, slopes, later)
+    return tf.reshape(upstream, shape), slopes
 
 
 def _attend_slopes(
-    kept: Kept, upstream: tf.Tensor, shape: tf.Tensor, heads: int, exact: tf.DType
+    kept: Kept, probabilities: tf.Tensor, upstream: tf.Tensor, mean: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Gradients to q, scaled, k and v, heads first like them."""
-    q, k, v = kept.q, kept.k, kept.v
-    # Of the softmax: the mean of the slopes, from the outputs [N, e] and not from [N, M].
-    mean = tf.cast(upstream, exact) * tf.cast(kept.selected, exact)
-    mean = tf.reshape(mean, [shape[0], shape[1], heads, v.shape[-1]])
-    mean = tf.transpose(tf.reduce_sum(mean, -1, keepdims=True), [0, 2, 1, 3])
-    upstream = _heads_first(upstream, shape, heads)
-    probabilities = _probabilities(q, k, exact)
-    slopes = tf.matmul(upstream, v, transpose_b=True) - tf.cast(mean, v.dtype)
+    """Gradients to q, scaled, k and v; all heads first. `mean`: of the logits' slopes."""
+    slopes = tf.matmul(upstream, kept.v, transpose_b=True) - tf.cast(mean, upstream.dtype)
     slopes *= probabilities
     return (
-        tf.matmul(slopes, k),
-        tf.matmul(slopes, q, transpose_a=True),
+        tf.matmul(slopes, kept.k),
+        tf.matmul(slopes, kept.q, transpose_a=True),
         tf.matmul(probabilities, upstream, transpose_a=True),
     )
 
@@ -245,11 +261,43 @@ def _heads_first(x: tf.Tensor, shape: tf.Tensor, heads: int) -> tf.Tensor:
     return tf.ensure_shape(x, [None, heads, None, size])
 
 
-def _behind(norm: LayerNorm, linear: Linear, exact: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
+def _pair(layer: LayerNorm | Linear) -> Pair:
+    """Scale and offset, or kernel and bias."""
+    pair = (layer.gamma, layer.beta) if isinstance(layer, LayerNorm) else (layer.kernel, layer.bias)
+    return tuple(map(tf.convert_to_tensor, pair))
+
+
+def _folded(
+    norm: Pair,
+    q: Pair,
+    k: Pair,
+    v: Pair,
+    out: Pair,
+    mlp_norm: Pair,
+    widen: Pair,
+    narrow: Pair,
+    *,
+    scale: float,
+    dtype: str,
+) -> Weights:
+    """The weights as they are used, in `dtype`, from those of the layers."""
+    # Not of the kernel itself, which would be held for the gradient to the scale.
+    q, q_bias = _behind([scale * part for part in norm], (q[0], scale * q[1]), dtype)
+    k, _ = _behind(norm, k, dtype)
+    v, v_bias = _behind(norm, v, dtype)
+    out, out_bias = (tf.cast(tensor, v.dtype) for tensor in out)
+    # Probabilities sum to 1: every query selects the values' bias once.
+    out_bias += tf.linalg.matvec(out, v_bias, transpose_a=True)
+    weights = (q, q_bias, k, v, out, out_bias, *_behind(mlp_norm, widen, dtype), *narrow)
+    return Weights(*(tf.cast(weight, dtype) for weight in weights))
+
+
+def _behind(norm: Sequence[tf.Tensor], linear: Pair, dtype: str) -> Pair:
     """Kernel and bias of a linear layer that reads what `norm` gives, as of one without."""
-    gamma, beta = tf.cast(norm.gamma, exact), tf.cast(norm.beta, exact)
-    kernel, bias = tf.cast(linear.kernel, exact), tf.cast(linear.bias, exact)
-    return gamma[:, None] * kernel, tf.linalg.matvec(kernel, beta, transpose_a=True) + bias
+    exact = exact_dtype(dtype)
+    gamma, beta, kernel, bias = (tf.cast(tensor, exact) for tensor in (*norm, *linear))
+    folded = tf.expand_dims(gamma, 1) * kernel
+    return folded, tf.linalg.matvec(kernel, beta, transpose_a=True) + bias
 
 
 def _transposed(kernel: tf.Tensor) -> tf.Tensor:

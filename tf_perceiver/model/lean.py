@@ -38,19 +38,19 @@ def norm_linear(norm: LayerNorm, linear: Linear, x: tf.Tensor) -> tf.Tensor:
             return tf.cast(tf.cast(normal, exact) * gamma + beta, dtype)
 
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            (before,) = anew(upstream, normal)
-            d_kernel, d_bias = affine_slopes(scaled(before), upstream)
-            d_scaled = tf.cast(tf.matmul(upstream, kernel, transpose_b=True), exact)
+            before, kernel_ = anew(upstream, normal, kernel)
+            slopes = affine_slopes(scaled(before), upstream)
+            d_scaled = tf.cast(_back(upstream, kernel_), exact)
             before = tf.cast(before, exact)
             d_x = standardise_slope(d_scaled * gamma, before, deviation)
             d_gamma = tf.reduce_sum(d_scaled * before, 0)
-            return tf.cast(d_x, dtype), d_gamma, tf.reduce_sum(d_scaled, 0), d_kernel, d_bias
+            return tf.cast(d_x, dtype), d_gamma, tf.reduce_sum(d_scaled, 0), *_as(kernel, slopes)
 
-        return affine(scaled(normal), kernel, bias), gradient
+        return affine(scaled(normal), *_as(normal, (kernel, bias))), gradient
 
     gamma, beta = tf.cast(norm.gamma, exact), tf.cast(norm.beta, exact)
-    kernel, bias = tf.cast(linear.kernel, dtype), tf.cast(linear.bias, dtype)
-    return _like(x, run(tf.reshape(x, [-1, linear.inputs]), gamma, beta, kernel, bias))
+    weights = map(tf.convert_to_tensor, (linear.kernel, linear.bias))
+    return _like(x, run(tf.reshape(x, [-1, linear.inputs]), gamma, beta, *weights))
 
 
 def gelu_linear(linear: Linear, x: tf.Tensor) -> tf.Tensor:
@@ -59,14 +59,15 @@ def gelu_linear(linear: Linear, x: tf.Tensor) -> tf.Tensor:
     @tf.custom_gradient
     def run(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor):
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            activated, slope = gelu_and_slope(*anew(upstream, x))
-            d_x = tf.matmul(upstream, kernel, transpose_b=True) * slope
-            return d_x, *affine_slopes(activated, upstream)
+            before, kernel_ = anew(upstream, x, kernel)
+            activated, slope = gelu_and_slope(before)
+            slopes = affine_slopes(activated, upstream)
+            return _back(upstream, kernel_) * slope, *_as(kernel, slopes)
 
-        return affine(gelu(x), kernel, bias), gradient
+        return affine(gelu(x), *_as(x, (kernel, bias))), gradient
 
-    kernel, bias = tf.cast(linear.kernel, x.dtype), tf.cast(linear.bias, x.dtype)
-    return _like(x, run(tf.reshape(x, [-1, linear.inputs]), kernel, bias))
+    weights = map(tf.convert_to_tensor, (linear.kernel, linear.bias))
+    return _like(x, run(tf.reshape(x, [-1, linear.inputs]), *weights))
 
 
 def affine(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
@@ -90,6 +91,16 @@ def anew(upstream: tf.Tensor, *kept: tf.Tensor) -> list[tf.Tensor]:
     """
     with tf.control_dependencies([upstream]):
         return [tf.identity(tensor) for tensor in kept]
+
+
+def _back(upstream: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """The gradient to what a linear layer reads, in the dtype of that to what it gives."""
+    return tf.matmul(upstream, tf.cast(kernel, upstream.dtype), transpose_b=True)
+
+
+def _as(x: tf.Tensor, tensors: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
+    """`tensors` in the dtype of x: no copy of weights in half precision is kept."""
+    return tuple(tf.cast(tensor, x.dtype) for tensor in tensors)
 
 
 def _like(x: tf.Tensor, flat: tf.Tensor) -> tf.Tensor:

@@ -15,6 +15,7 @@ blocked_answer.py.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 
@@ -153,10 +154,8 @@ def cross_attend(
         any_key = tf.reduce_any(inputs.mask, -1, keepdims=True)
         selected = tf.where(any_key, selected, tf.zeros([], dtype))
     attended = attn.o(tf.ensure_shape(selected, [*queries.shape[:2], None]))
-    if not training:
-        return layer.finish(queries, attended)
-    x = attended + queries if layer.query_residual else attended
-    return x + lean.mlp(layer.mlp_ln, layer.mlp, x)
+    mlp = functools.partial(lean.mlp, layer.mlp_ln, layer.mlp) if training else None
+    return layer.finish(queries, attended, mlp)
 
 
 def _means(

@@ -30,24 +30,6 @@ def call(function: Callable[..., Any], *tensors: Any, **fixed: Any) -> Any:
     return _compiled(function, tuple(sorted(fixed.items())))(*tensors)
 
 
-def untaped(function: Callable[..., Any], *tensors: Any, **fixed: Any) -> Any:
-    """`call` where the gradient is written out around it: no tape sees what it does.
-
-    A tape would make of a called function one that returns all that the gradient which TensorFlow
-    knows of needs.
-    """
-    structure = None
-
-    def run(*flat: tf.Tensor) -> list[tf.Tensor]:
-        nonlocal structure
-        structure = call(function, *tf.nest.pack_sequence_as(tensors, flat), **fixed)
-        return tf.nest.flatten(structure)
-
-    # Of `recompute_grad`, that it runs a function without recording; its gradient isn't asked for.
-    flat = tf.recompute_grad(run)(*tf.nest.flatten(tensors))
-    return tf.nest.pack_sequence_as(structure, flat)
-
-
 def called(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function`, which in a graph is called; for a local function that reads tensors around it.
 

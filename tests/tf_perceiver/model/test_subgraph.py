@@ -48,28 +48,6 @@ def test_calls_share_one_function_and_what_is_fixed_tells_them_apart():
     assert all(definition.attr["_noinline"].b for definition in definitions)
 
 
-def test_what_is_untaped_gives_its_values_and_nothing_else():
-    @tf.function
-    def run(x):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-
-            @tf.custom_gradient
-            def twice(x):
-                y, pair = subgraph.untaped(both, x, Pair(x, x), times=2)
-                return y, lambda upstream: upstream * pair.cosine
-
-            y = twice(x)
-        return y, tape.gradient(y, x)
-
-    x = tf.constant([0.5, 1.0])
-    y, slope = run(x)
-    np.testing.assert_allclose(y, 2 * x)
-    np.testing.assert_allclose(slope, np.cos(x), rtol=1e-6)
-    (call,) = calls_in(run.get_concrete_function(x).graph)
-    assert len(call.outputs) == 3  # Nothing that only an automatic gradient would need.
-
-
 def test_a_local_function_that_is_called_has_gradients_to_all_it_reads():
     weight = tf.Variable([2.0, 3.0])
 
