@@ -195,7 +195,8 @@ class Operands:
 
     def outer(self, sums: Parts, rows: int) -> tf.Tensor:
         """Of sums over a block, those by row: [B, R, rows]."""
-        return tf.reduce_sum(sums[-1][..., -rows:], 1)
+        # Summed as a whole, for a slice would be a copy.
+        return tf.reduce_sum(sums[-1], 1)[..., -rows:]
 
     def channels(self, sums: Parts) -> tuple[Channels, tf.Tensor]:
         """Sums [B, T, R, K] over all blocks -> the same by channels, and the sum of the ones.
