@@ -8,7 +8,8 @@ The same numbers as `SelfAttention`, of which this is the fast path. What it doe
   keys have in common, softmax doesn't see: the keys need no bias;
 - kept for the backward pass are what the layer norms give, q, k, v, what attention selects and what
   GELU reads: 7 arrays of the latents' size where automatic differentiation keeps 15 and the
-  attention's probabilities. Those are computed again, for a fortieth of the layer's work;
+  attention's probabilities. Those are computed again, for a fortieth of the layer's work. In half
+  precision so is what attention selects;
 - kernels are transposed once for all repetitions, not packed against their grain in every product;
 - a repeated layer's gradients to its weights are summed as they come. A block that is called more
   than once hands its weights on to its next call, so that backward the sum goes the other way.
@@ -94,7 +95,7 @@ class Kept(NamedTuple):
     q: tf.Tensor
     k: tf.Tensor
     v: tf.Tensor
-    selected: tf.Tensor | None  # In half precision computed again.
+    selected: tf.Tensor | None  # None in half precision.
     mlp_normal: tf.Tensor
     mlp_deviation: tf.Tensor
     hidden: tf.Tensor
