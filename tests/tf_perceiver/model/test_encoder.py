@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tf_perceiver.model import structured
 from tf_perceiver.model.byte_array import ByteArray, Segment
-from tf_perceiver.model.encoder import Encoder, SharingPlan, schedule
+from tf_perceiver.model.encoder import Encoder, Run, SharingPlan, schedule
 
 
 def make(**fields):
@@ -95,14 +95,41 @@ def test_the_trunk_is_the_chain_of_its_layers(arrangement, attention, monkeypatc
     inputs = ByteArray((Segment(tf.constant(content), tf.constant(positions)),))
     dense = np.concatenate([content, np.broadcast_to(positions, (2, 40, 3))], -1)
 
-    z = np.broadcast_to(encoder.latents.numpy(), (2, 3, 8))
-    for kind, i in schedule(3, 3, arrangement):
-        if kind == "cross":
-            z = encoder.cross[plan["cross"][i]](z, dense)
-        else:
-            for layer in encoder.blocks[plan["blocks"][i]]:
-                z = layer(z)
-    np.testing.assert_allclose(encoder(inputs), z, rtol=1e-4, atol=1e-5)
+    def chain():
+        z = encoder.start(2)
+        for kind, i in schedule(3, 3, arrangement):
+            if kind == "cross":
+                z = encoder.cross[plan["cross"][i]](z, dense)
+            else:
+                for layer in encoder.blocks[plan["blocks"][i]]:
+                    z = layer(z)
+        return z
+
+    def gradients(trunk):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.sin(trunk()))
+        return tape.gradient(loss, encoder.trainable_variables)
+
+    expected = chain()
+    for training in (False, True):
+        found = encoder(inputs, training=training)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    ours, theirs = gradients(lambda: encoder(inputs, training=True)), gradients(chain)
+    largest = max(float(tf.reduce_max(tf.abs(slope))) for slope in theirs)
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6 * largest)
+
+
+def test_alike_blocks_in_a_row_are_one_call():
+    encoder = make(sharing={"cross": [0, 1, 0], "blocks": [0, 1, 1]}, arrangement="at_start")
+    both = (0, 1)
+    reads = [Run("cross", 0), Run("cross", 1), Run("cross", 0)]
+    assert encoder._runs(apart=False) == [*reads, Run("block", 0, both), Run("block", 1, both, 2)]
+    layers = [Run("block", block, (layer,)) for block in (0, 1, 1) for layer in both]
+    assert encoder._runs(apart=True) == [*reads, *layers]
+    # What is between them keeps them apart.
+    interleaved = make(sharing="all", cross_attends=2)._runs(apart=False)
+    assert interleaved == [Run("cross", 0), Run("block", 0, both)] * 2
 
 
 def test_shared_weights_are_one_variable():
