@@ -6,8 +6,6 @@ import tensorflow as tf
 
 from benchmarks import peak, subjects
 
-RUNS = 2  # The first compiles and makes the optimizer's variables.
-
 
 def peak_of(subject: subjects.Maker, measure: str, precision: str = "float32") -> dict[str, int]:
     """Makes a subject and runs it, in this process; see `children.run`.
@@ -25,7 +23,7 @@ def peak_of(subject: subjects.Maker, measure: str, precision: str = "float32") -
     baseline = peak.baseline()
     with peak.watching() as watched:
         made = subject()
-        for _ in range(RUNS):
+        for _ in range(peak.RUNS):
             made.calls[measure]()
     return {
         "baseline_bytes": baseline,

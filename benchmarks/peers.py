@@ -23,7 +23,7 @@ from typing import Any
 
 from absl import flags
 
-from benchmarks import machine, report, timing
+from benchmarks import machine, peak, report, timing
 from benchmarks.worker import ROOT, Worker
 
 REQUIREMENTS = ROOT / "benchmarks" / "requirements-peers.txt"
@@ -31,7 +31,7 @@ REQUIREMENTS = ROOT / "benchmarks" / "requirements-peers.txt"
 PAIRS = {"transformers": "io_imagenet_fourier", "perceiver-pytorch": "imagenet"}
 PRECISIONS = ("float32", "bfloat16")
 COMPARED = ("forward", "forward_backward")
-RUNS = 2  # of which the peak is taken; the first compiles
+MEASURES = (*COMPARED, "train_step")  # The last of ours alone.
 PAUSE_SECONDS = 0.3  # Idle threads of the one side spin for a while before they sleep.
 
 Row = dict[str, Any]
@@ -97,7 +97,7 @@ def compare(model: str, precision: str, python: str, options: Options) -> Row:
     with Worker(*our_process) as ours, Worker(*their_process) as theirs:
         sides: dict[str, Row] = {"ours": dict(ours.facts), "theirs": dict(theirs.facts)}
         turns = [("ours", ours), ("theirs", theirs)]
-        for measure in (*COMPARED, "train_step"):
+        for measure in MEASURES:
             taking = turns if measure in COMPARED else turns[:1]
             answers: dict[str, list[dict[str, float]]] = {side: [] for side, _ in taking}
             # The first turn isn't timed: it compiles, and takes memory.
@@ -113,7 +113,7 @@ def compare(model: str, precision: str, python: str, options: Options) -> Row:
                 times = [answer["seconds"] for answer in given[1:]]
                 sides[side][measure] = {"seconds": timing.median(times), "times": times}
     for side, process in (("ours", our_process), ("theirs", their_process)):
-        for measure in (*COMPARED, "train_step"):
+        for measure in MEASURES:
             if measure in sides[side]:
                 sides[side][measure]["peak_bytes"] = peak_of(process, measure)
     ratios = {
@@ -133,14 +133,14 @@ def peak_of(process: Sequence[Any], measure: str) -> int:
       process: a `Worker`'s arguments. measure: which of its calls.
     """
     with Worker(*process) as worker:
-        return max(worker.run(measure)["peak_bytes"] for _ in range(RUNS))
+        return max(worker.run(measure)["peak_bytes"] for _ in range(peak.RUNS))
 
 
 def show(rows: Sequence[Row], options: Options) -> None:
     """Prints the table."""
     shown = []
     for row in rows:
-        for measure in (*COMPARED, "train_step"):
+        for measure in MEASURES:
             ours, theirs = row["ours"][measure], row["theirs"].get(measure)
             name = "our step, with LAMB" if theirs is None else measure.replace("_", " + ")
             shown.append(

@@ -2,8 +2,8 @@
 
 `small`: make demo
   hardware  2 cores of an AMD EPYC (AVX-512), no GPU
-  time      75 s for 140 epochs, at about 3,000 examples/s; the whole demo 96 to 112 s with .venv
-            set up, 146 s from a fresh clone (212 s on cores with AVX2 alone, .venv set up)
+  time      75 to 90 s for 140 epochs, at 2,300 to 3,000 examples/s; the whole demo 96 to 117 s with
+            .venv set up, 146 s from a fresh clone (212 s on cores with AVX2 alone, .venv set up)
   accuracy  98.0 % of 358 held-out digits with seed 0, 96.6 with 1 and with 2; mean 97.1
 """
 

@@ -123,6 +123,11 @@ class Run(NamedTuple):
     layers: tuple[int, ...] = ()
     times: int = 1
 
+    @property
+    def once(self) -> Run:
+        """The same, a single time."""
+        return self._replace(times=1)
+
 
 class Encoder(tf.keras.layers.Layer):
     """Latents that read the byte array again and again.
@@ -237,15 +242,15 @@ class Encoder(tf.keras.layers.Layer):
         dropout = 0.0 if dropout_key is None else self.dropout
         runs = self._runs(apart=bool(dropout) or self.recompute)
         # Made once for all repetitions of a block.
-        calls = collections.Counter(run[:3] for run in runs if run.kind == "block")
+        calls = collections.Counter(run.once for run in runs if run.kind == "block")
         blocks = {
-            part: LatentBlock([self.blocks[part[1]][j] for j in part[2]], count, training)
-            for part, count in calls.items()
+            run: LatentBlock([self.blocks[run.index][j] for j in run.layers], count, training)
+            for run, count in calls.items()
         }
         for count, run in enumerate(runs):
             before = z
             if run.kind == "block":
-                z = blocks[run[:3]](z, run.times, self.recompute)
+                z = blocks[run.once](z, run.times, self.recompute)
             else:
                 z = read(self.cross[run.index], z)
             if dropout:
@@ -268,7 +273,7 @@ class Encoder(tf.keras.layers.Layer):
             whole = Run(kind, block, tuple(range(len(self.blocks[block]))))
             if apart:
                 runs += [Run(kind, block, (layer,)) for layer in whole.layers]
-            elif runs and runs[-1][:2] == whole[:2]:
+            elif runs and runs[-1].once == whole:
                 runs[-1] = runs[-1]._replace(times=runs[-1].times + 1)
             else:
                 runs.append(whole)
