@@ -89,9 +89,13 @@ def test_the_trunk_is_the_chain_of_its_layers(arrangement, attention, monkeypatc
     if attention == "structured":
         monkeypatch.setattr(structured, "pays", lambda *_: True)
     plan = {"cross": [0, 1, 0], "blocks": [0, 1, 1]}
-    encoder = make(sharing=plan, arrangement=arrangement, attention=attention)
-    content = np.random.default_rng(0).normal(size=(2, 40, 2)).astype(np.float32)
-    positions = np.random.default_rng(1).normal(size=(40, 3)).astype(np.float32)
+    tf.keras.mixed_precision.set_global_policy("float64")  # In which roundings tell nothing.
+    try:
+        encoder = make(sharing=plan, arrangement=arrangement, attention=attention)
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    content = np.random.default_rng(0).normal(size=(2, 40, 2))
+    positions = np.random.default_rng(1).normal(size=(40, 3))
     inputs = ByteArray((Segment(tf.constant(content), tf.constant(positions)),))
     dense = np.concatenate([content, np.broadcast_to(positions, (2, 40, 3))], -1)
 
@@ -113,11 +117,11 @@ def test_the_trunk_is_the_chain_of_its_layers(arrangement, attention, monkeypatc
     expected = chain()
     for training in (False, True):
         found = encoder(inputs, training=training)
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
     ours, theirs = gradients(lambda: encoder(inputs, training=True)), gradients(chain)
     largest = max(float(tf.reduce_max(tf.abs(slope))) for slope in theirs)
     for one, other in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6 * largest)
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-11 * largest)
 
 
 def test_alike_blocks_in_a_row_are_one_call():
