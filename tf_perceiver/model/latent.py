@@ -10,7 +10,6 @@ The same numbers as `SelfAttention`, of which this is the fast path. What it doe
   GELU reads: 7 arrays of the latents' size where automatic differentiation keeps 15 and the
   attention's probabilities. Those are computed again, for a fortieth of the layer's work. In half
   precision so is what attention selects;
-- kernels are transposed once for all repetitions, not packed against their grain in every product;
 - a repeated layer's gradients to its weights are summed as they come. A block that is called more
   than once hands its weights on to its next call, so that backward the sum goes the other way.
   Automatic differentiation would hold all of them until the last is there.
@@ -25,7 +24,7 @@ import tensorflow as tf
 
 from tf_perceiver.model import subgraph
 from tf_perceiver.model.attention import SelfAttention
-from tf_perceiver.model.lean import affine, affine_slopes, anew
+from tf_perceiver.model.lean import affine, affine_slopes, input_slope
 from tf_perceiver.model.linear import (
     LayerNorm,
     Linear,
@@ -70,23 +69,6 @@ class Weights(NamedTuple):
         return weights._replace(k=depending_on(weights.k, attn.k.bias))
 
 
-class Turned(NamedTuple):
-    """The kernels by which the backward pass multiplies: [out, in], or as they are, see `_back`."""
-
-    q: tf.Tensor
-    k: tf.Tensor
-    v: tf.Tensor
-    out: tf.Tensor
-    widen: tf.Tensor
-    narrow: tf.Tensor
-
-    @classmethod
-    def of(cls, weights: Weights) -> Turned:
-        """Those of a layer's weights."""
-        kernels = (getattr(weights, name) for name in cls._fields)
-        return cls(*(kernel if _half(kernel) else _transposed(kernel) for kernel in kernels))
-
-
 class Kept(NamedTuple):
     """What the forward pass leaves for the backward pass; [B N, ...], or heads first."""
 
@@ -117,7 +99,6 @@ class LatentBlock:
         self._left, self._training = calls, training
         self._heads = [layer.attn.heads for layer in layers]
         self._weights = [Weights.of(layer) for layer in layers]
-        self._turned: dict[tuple[tf.Graph | None, int], Turned] = {}
 
     def __call__(self, x: tf.Tensor, times: int = 1, recompute: bool = False) -> tf.Tensor:
         """[B, N, D] -> [B, N, D]: all layers in their order, that `times`.
@@ -145,8 +126,7 @@ class LatentBlock:
             def gradient(upstream: tf.Tensor, *later: tf.Tensor) -> tuple[tf.Tensor, ...]:
                 slopes = self._packed(later) if later else [None] * len(weights)
                 for i, left in zip(reversed(order), reversed(kept), strict=True):
-                    turned = self._turned_for(i, upstream, weights)
-                    given = (upstream, left, turned, slopes[i])
+                    given = (upstream, left, weights[i], slopes[i])
                     upstream, slopes[i] = subgraph.call(backward, *given, heads=self._heads[i])
                 return upstream, *tf.nest.flatten(slopes)
 
@@ -161,16 +141,6 @@ class LatentBlock:
 
     def _packed(self, flat: Sequence[tf.Tensor]) -> list[Weights]:
         return tf.nest.pack_sequence_as(self._weights, flat)
-
-    def _turned_for(self, i: int, upstream: tf.Tensor, weights: Sequence[Weights]) -> Turned:
-        """Made once for all repetitions, and not before the last one's gradient has come.
-
-        Until then the kernels are needed as they are, and from then on turned alone.
-        """
-        key = getattr(upstream, "graph", None), i
-        if key not in self._turned:
-            self._turned[key] = Turned.of(Weights(*anew(upstream, *weights[i])))
-        return self._turned[key]
 
 
 def forward(x: tf.Tensor, w: Weights, *, heads: int) -> tuple[tf.Tensor, Kept]:
@@ -190,7 +160,7 @@ def forward(x: tf.Tensor, w: Weights, *, heads: int) -> tuple[tf.Tensor, Kept]:
     )
     selected = _rows(tf.matmul(_probabilities(q, k, exact), v))
     flat += affine(selected, w.out, w.out_bias)
-    if _half(selected):
+    if dtype != exact:
         selected = None
     mlp_normal, mlp_deviation = standardise(tf.cast(flat, exact))
     mlp_normal = tf.cast(mlp_normal, dtype)
@@ -201,7 +171,7 @@ def forward(x: tf.Tensor, w: Weights, *, heads: int) -> tuple[tf.Tensor, Kept]:
 
 
 def backward(
-    upstream: tf.Tensor, kept: Kept, turned: Turned, later: Weights | None, *, heads: int
+    upstream: tf.Tensor, kept: Kept, w: Weights, later: Weights | None, *, heads: int
 ) -> tuple[tf.Tensor, Weights]:
     """The gradients to x [B, N, D] and to the weights, from that to the layer's output.
 
@@ -213,16 +183,16 @@ def backward(
     # The MLP.
     activated, slope = gelu_and_slope(kept.hidden)
     narrow_slopes = affine_slopes(activated, upstream)
-    d_hidden = _back(upstream, turned.narrow) * slope
+    d_hidden = input_slope(upstream, w.narrow) * slope
     widen_slopes = affine_slopes(kept.mlp_normal, d_hidden)
-    upstream += _norm_slope(_back(d_hidden, turned.widen), kept.mlp_normal, kept.mlp_deviation)
+    upstream += _norm_slope(input_slope(d_hidden, w.widen), kept.mlp_normal, kept.mlp_deviation)
     # The attention.
     probabilities = _probabilities(kept.q, kept.k, exact)
     selected = kept.selected
     if selected is None:
         selected = _rows(tf.matmul(probabilities, kept.v))
     out_slopes = affine_slopes(selected, upstream)
-    d_selected = _back(upstream, turned.out)
+    d_selected = input_slope(upstream, w.out)
     # Of the softmax: the mean of the slopes, from the outputs [N, e] and not from [N, M].
     mean = tf.cast(d_selected, exact) * tf.cast(selected, exact)
     mean = tf.reshape(mean, [shape[0], shape[1], heads, -1])
@@ -234,7 +204,7 @@ def backward(
         tf.matmul(kept.normal, d_k, transpose_a=True),
         tf.matmul(kept.normal, d_v, transpose_a=True),
     )
-    d_normal = _back(d_q, turned.q) + _back(d_k, turned.k) + _back(d_v, turned.v)
+    d_normal = input_slope(d_q, w.q) + input_slope(d_k, w.k) + input_slope(d_v, w.v)
     upstream += _norm_slope(d_normal, kept.normal, kept.deviation)
     slopes = Weights(*slopes, *out_slopes, *widen_slopes, *narrow_slopes)
     if later is not None:
@@ -299,23 +269,6 @@ def _behind(norm: Sequence[tf.Tensor], linear: Pair, dtype: str) -> Pair:
     gamma, beta, kernel, bias = (tf.cast(tensor, exact) for tensor in (*norm, *linear))
     folded = tf.expand_dims(gamma, 1) * kernel
     return folded, tf.linalg.matvec(kernel, beta, transpose_a=True) + bias
-
-
-def _transposed(kernel: tf.Tensor) -> tf.Tensor:
-    """[in, out] -> [out, in], between reshapes: else TensorFlow makes it a flag of the product."""
-    inputs, outputs = kernel.shape
-    turned = tf.transpose(tf.reshape(kernel, [1, inputs, outputs]), [0, 2, 1])
-    return tf.reshape(turned, [outputs, inputs])
-
-
-def _half(x: tf.Tensor) -> bool:
-    """Whether oneDNN packs kernels as quickly along their grain as against it."""
-    return x.dtype.size < 4
-
-
-def _back(upstream: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """``upstream @ kernel^T`` for a kernel of `Turned`."""
-    return tf.matmul(upstream, kernel, transpose_b=_half(kernel))
 
 
 def _norm_slope(upstream: tf.Tensor, normal: tf.Tensor, deviation: tf.Tensor) -> tf.Tensor:
