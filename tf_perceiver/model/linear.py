@@ -61,8 +61,10 @@ def gelu_and_slope(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     dtype = x.dtype
     x = tf.cast(x, statistics_dtype(dtype))
     square = tf.square(x)
-    gate = 0.5 + 0.5 * tf.tanh(x * (_GELU + _GELU * _CUBIC * square))
-    slope = gate * (1 + x * (1 - gate) * (2 * _GELU + 6 * _GELU * _CUBIC * square))
+    tanh = tf.tanh(x * (_GELU + _GELU * _CUBIC * square))
+    gate = 0.5 + 0.5 * tanh
+    inner = x * (0.5 * _GELU + 1.5 * _GELU * _CUBIC * square)
+    slope = gate + tf.raw_ops.TanhGrad(y=tanh, dy=inner)  # inner (1 - tanh^2), as one operation.
     return tf.cast(x * gate, dtype), tf.cast(slope, dtype)
 
 
@@ -80,8 +82,9 @@ def normalise(x: tf.Tensor) -> tf.Tensor:
 def standardise(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """What `normalise` gives, and 1 / sqrt(variance + eps) [..., 1]."""
     centred = x - tf.reduce_mean(x, -1, keepdims=True)
-    variance = tf.reduce_mean(tf.square(centred), -1, keepdims=True)
-    scale = tf.math.rsqrt(variance + LAYER_NORM_EPSILON)
+    # One pass over x, where squares and their mean would be two.
+    norm = tf.math.reduce_euclidean_norm(centred, -1, keepdims=True)
+    scale = tf.math.rsqrt(tf.square(norm) / x.shape[-1] + LAYER_NORM_EPSILON)
     return centred * scale, scale
 
 
