@@ -82,9 +82,8 @@ def normalise(x: tf.Tensor) -> tf.Tensor:
 def standardise(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """What `normalise` gives, and 1 / sqrt(variance + eps) [..., 1]."""
     centred = x - tf.reduce_mean(x, -1, keepdims=True)
-    # One pass over x, where squares and their mean would be two.
-    norm = tf.math.reduce_euclidean_norm(centred, -1, keepdims=True)
-    scale = tf.math.rsqrt(tf.square(norm) / x.shape[-1] + LAYER_NORM_EPSILON)
+    variance = tf.reduce_mean(tf.square(centred), -1, keepdims=True)
+    scale = tf.math.rsqrt(variance + LAYER_NORM_EPSILON)
     return centred * scale, scale
 
 

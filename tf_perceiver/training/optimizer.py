@@ -8,11 +8,14 @@ norm, Adam's moments (bias-corrected), + weight decay * parameter, trust ratio (
 from __future__ import annotations
 
 import math
+import types
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
+
+from tf_perceiver.model import subgraph
 
 # Biases, and scale and offset of norms, are not decayed. Under MirroredStrategy the second
 # replica's variables are called "….bias/replica_1:0", so the pattern must allow for that.
@@ -138,16 +141,73 @@ class Conditional:
             coefficients[name], coefficients[f"one_minus_{name}"] = decay, 1 - decay
 
 
-def _lamb(not_decayed: list[str], **fields) -> tf.keras.optimizers.legacy.Optimizer:
+def _addons() -> types.ModuleType:
     # At the end of its life: imported here and nowhere else.
-    import tensorflow_addons as tfa
+    import tensorflow_addons
+
+    return tensorflow_addons
+
+
+def _lamb(not_decayed: list[str], **fields) -> tf.keras.optimizers.legacy.Optimizer:
+    tfa = _addons()
 
     class LAMB(Conditional, tfa.optimizers.LAMB):
-        pass
+        def _resource_apply_dense(self, grad, var, apply_state):
+            # Written out, every variable's update would be 45 operations of the graph.
+            variables = [var, self.get_slot(var, "m"), self.get_slot(var, "v")]
+            given = map(tf.convert_to_tensor, (grad, *variables))
+            coefficients = dict(apply_state[(var.device, var.dtype.base_dtype)])
+            decayed = self._do_use_weight_decay(var)
+            values = subgraph.call(_lamb_update, *given, coefficients, decayed=decayed)
+            pairs = zip(variables, values, strict=True)
+            return tf.group(*(variable.assign(value) for variable, value in pairs))
 
     return LAMB(
         exclude_from_weight_decay=not_decayed, exclude_from_layer_adaptation=NO_VARIABLE, **fields
     )
+
+
+class _Value:
+    """A variable's value, as LAMB's update reads it and assigns to it in a function of tensors."""
+
+    def __init__(self, value: tf.Tensor) -> None:
+        self.value, self.device, self.dtype = value, value.device, value.dtype
+
+    def __tf_tensor__(self, dtype: tf.DType | None = None, name: str | None = None) -> tf.Tensor:
+        return self.value
+
+    def __mul__(self, factor: tf.Tensor) -> tf.Tensor:
+        return self.value * factor
+
+    def __sub__(self, subtrahend: tf.Tensor) -> tf.Tensor:
+        return self.value - subtrahend
+
+    def assign(self, value: tf.Tensor, **_) -> tf.Tensor:
+        self.value = value
+        return value
+
+
+def _lamb_update(
+    grad: tf.Tensor,
+    value: tf.Tensor,
+    first: tf.Tensor,
+    second: tf.Tensor,
+    coefficients: dict[str, tf.Tensor],
+    *,
+    decayed: bool,
+) -> list[tf.Tensor]:
+    """What LAMB makes of a variable's value and moments."""
+    var, *moments = map(_Value, (value, first, second))
+    # All that the update asks of its optimizer.
+    asked = types.SimpleNamespace(
+        get_slot=lambda _, name: moments["mv".index(name)],
+        _do_use_weight_decay=lambda _: decayed,
+        _do_layer_adaptation=lambda _: True,  # See `NO_VARIABLE`.
+        _use_locking=False,
+    )
+    state = {(var.device, var.dtype): coefficients}
+    _addons().optimizers.LAMB._resource_apply_dense(asked, grad, var, state)
+    return [part.value for part in (var, *moments)]
 
 
 def _adamw(
