@@ -104,7 +104,7 @@ def io_imagenet_fourier() -> Fields:
     """Perceiver IO on ImageNet with Fourier positions."""
     return {
         "inputs": _pixels(),
-        "trunk": _io(512, 1024, 8, 6),
+        "trunk": _imagenet_io(),
         "decoder": _classified(residual=True),
     }
 
@@ -128,7 +128,7 @@ def io_imagenet_learned() -> Fields:
             "stride": 1,
             "positions": positions,
         },
-        "trunk": _io(512, 1024, 8, 6),
+        "trunk": _imagenet_io(),
         "decoder": _classified(residual=False),
     }
 
@@ -144,7 +144,7 @@ def io_imagenet_conv() -> Fields:
             "batch_norm": True,
             "positions": {"bands": 64, "max_resolution": (56, 56)},
         },
-        "trunk": _io(512, 1024, 8, 6),
+        "trunk": _imagenet_io(),
         "decoder": _classified(residual=True),
     }
 
@@ -294,6 +294,10 @@ def _io(latents: int, channels: int, blocks: int, self_attends: int, heads: int 
         "latent_channels": channels,
         "self_heads": heads,
     }
+
+
+def _imagenet_io() -> Fields:
+    return {**_io(512, 1024, 8, 6), "keep_probabilities": True}
 
 
 def _classified(residual: bool) -> Fields:

@@ -150,6 +150,8 @@ class Encoder(tf.keras.layers.Layer):
       block_size: logits of a cross-attend that are alive at a time; 0 for the default.
       recompute: keep of each layer of the latent transformer its input alone, and run it again in
         the backward pass: less memory for a third more work.
+      keep_probabilities: of the latent transformer's attention, for the backward pass, in float32:
+        3 % less time for half as much memory again. In half precision they are never kept.
       dropout: share of what each layer adds to the latents that is left out in training; the paper
         has none.
 
@@ -180,12 +182,13 @@ class Encoder(tf.keras.layers.Layer):
         attention: str = "structured",
         block_size: int = 0,
         recompute: bool = False,
+        keep_probabilities: bool = False,
         dropout: float = 0.0,
     ) -> None:
         super().__init__(name="enc", autocast=False)
         self.attention = structured.check(attention, "model.trunk.attention")
         self.block_size = structured.check_block_size(block_size, "model.trunk.block_size")
-        self.recompute = recompute
+        self.recompute, self.keep_probabilities = recompute, keep_probabilities
         self.dropout = dropouts.check(dropout, "model.trunk.dropout")
         blocks = cross_attends if blocks is None else blocks
         self.steps = schedule(cross_attends, blocks, arrangement)
@@ -244,7 +247,10 @@ class Encoder(tf.keras.layers.Layer):
         # Made once for all repetitions of a block.
         calls = collections.Counter(run.once for run in runs if run.kind == "block")
         blocks = {
-            run: LatentBlock([self.blocks[run.index][j] for j in run.layers], count, training)
+            run: LatentBlock(
+                [self.blocks[run.index][j] for j in run.layers],
+                *(count, training, self.keep_probabilities),
+            )
             for run, count in calls.items()
         }
         for count, run in enumerate(runs):

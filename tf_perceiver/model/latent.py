@@ -8,8 +8,8 @@ The same numbers as `SelfAttention`, of which this is the fast path. What it doe
   keys have in common, softmax doesn't see: the keys need no bias;
 - kept for the backward pass are what the layer norms give, q, k, v, what attention selects and what
   GELU reads: 7 arrays of the latents' size where automatic differentiation keeps 15 and the
-  attention's probabilities. Those are computed again, for a fortieth of the layer's work. In half
-  precision so is what attention selects;
+  attention's probabilities. Those are computed again, for a fortieth of the layer's work, but if
+  asked to be kept. In half precision they never are, nor is what attention selects;
 - a repeated layer's gradients to its weights are summed as they come. A block that is called more
   than once hands its weights on to its next call, so that backward the sum goes the other way.
   Automatic differentiation would hold all of them until the last is there.
@@ -77,7 +77,8 @@ class Kept(NamedTuple):
     q: tf.Tensor
     k: tf.Tensor
     v: tf.Tensor
-    selected: tf.Tensor | None  # None in half precision.
+    probabilities: tf.Tensor | None
+    selected: tf.Tensor | None
     mlp_normal: tf.Tensor
     mlp_deviation: tf.Tensor
     hidden: tf.Tensor
@@ -91,12 +92,17 @@ class LatentBlock:
       calls: how often it will be called.
       training: whether the gradient is the one written out here. Otherwise it is the automatic one,
         and a graph that is served holds no part of any.
+      keeps: whether the attention's probabilities are kept, if in full precision.
     """
 
     def __init__(
-        self, layers: Sequence[SelfAttention], calls: int = 1, training: bool = True
+        self,
+        layers: Sequence[SelfAttention],
+        calls: int = 1,
+        training: bool = True,
+        keeps: bool = False,
     ) -> None:
-        self._left, self._training = calls, training
+        self._left, self._training, self._keeps = calls, training, keeps
         self._heads = [layer.attn.heads for layer in layers]
         self._weights = [Weights.of(layer) for layer in layers]
 
@@ -120,7 +126,8 @@ class LatentBlock:
             y, *weights = tf.nest.map_structure(tf.stop_gradient, [x, *self._packed(flat)])
             kept = []
             for i in order:
-                y, left = subgraph.call(forward, y, weights[i], heads=self._heads[i])
+                fixed = {"heads": self._heads[i], "keeps": self._keeps}
+                y, left = subgraph.call(forward, y, weights[i], **fixed)
                 kept.append(left)
 
             def gradient(upstream: tf.Tensor, *later: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -143,8 +150,13 @@ class LatentBlock:
         return tf.nest.pack_sequence_as(self._weights, flat)
 
 
-def forward(x: tf.Tensor, w: Weights, *, heads: int) -> tuple[tf.Tensor, Kept]:
-    """The layer's output for x [B, N, D], and what its gradient needs."""
+def forward(
+    x: tf.Tensor, w: Weights, *, heads: int, keeps: bool = False
+) -> tuple[tf.Tensor, Kept]:
+    """The layer's output for x [B, N, D], and what its gradient needs.
+
+    `keeps`: the attention's probabilities too, but not in half precision.
+    """
     shape, exact, dtype = tf.shape(x), exact_dtype(x.dtype), x.dtype
     flat = tf.reshape(x, [-1, x.shape[-1]])
 
@@ -158,15 +170,19 @@ def forward(x: tf.Tensor, w: Weights, *, heads: int) -> tuple[tf.Tensor, Kept]:
             tf.matmul(normal, w.v),
         )
     )
-    selected = _rows(tf.matmul(_probabilities(q, k, exact), v))
+    probabilities = _probabilities(q, k, exact)
+    selected = _rows(tf.matmul(probabilities, v))
     flat += affine(selected, w.out, w.out_bias)
-    if dtype != exact:
-        selected = None
     mlp_normal, mlp_deviation = standardise(tf.cast(flat, exact))
     mlp_normal = tf.cast(mlp_normal, dtype)
     hidden = affine(mlp_normal, w.widen, w.widen_bias)
     flat += affine(gelu(hidden), w.narrow, w.narrow_bias)
-    kept = Kept(normal, deviation, q, k, v, selected, mlp_normal, mlp_deviation, hidden)
+    kept = Kept(
+        *(normal, deviation, q, k, v),
+        probabilities if keeps and dtype == exact else None,
+        selected if dtype == exact else None,
+        *(mlp_normal, mlp_deviation, hidden),
+    )
     return tf.reshape(flat, shape), kept
 
 
@@ -187,7 +203,9 @@ def backward(
     widen_slopes = affine_slopes(kept.mlp_normal, d_hidden)
     upstream += _norm_slope(input_slope(d_hidden, w.widen), kept.mlp_normal, kept.mlp_deviation)
     # The attention.
-    probabilities = _probabilities(kept.q, kept.k, exact)
+    probabilities = kept.probabilities
+    if probabilities is None:
+        probabilities = _probabilities(kept.q, kept.k, exact)
     selected = kept.selected
     if selected is None:
         selected = _rows(tf.matmul(probabilities, kept.v))

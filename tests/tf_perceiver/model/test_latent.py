@@ -26,14 +26,14 @@ def build(dtype, channels=8, seed=0, name="s", **fields):
     return layer
 
 
-def run(layers, x, upstream, repeats=1, fast=True, recompute=False, calls=1):
+def run(layers, x, upstream, repeats=1, fast=True, recompute=False, calls=1, keeps=False):
     """Outputs, and gradients to x and to every weight by name."""
     variables = {v.name: v for layer in layers for v in layer.trainable_variables}
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = x
         if fast:
-            block = LatentBlock(layers, calls)
+            block = LatentBlock(layers, calls, keeps=keeps)
             for _ in range(calls):
                 y = block(y, repeats, recompute)
         else:
@@ -70,9 +70,10 @@ def assert_equal(ours, theirs, tolerance):
     repeats=st.integers(1, 2),
     calls=st.integers(1, 3),
     recompute=st.booleans(),
+    keeps=st.booleans(),
 )
 def test_it_equals_the_plain_layers(
-    batch, latents, heads, widening, widths, layers, repeats, calls, recompute
+    batch, latents, heads, widening, widths, layers, repeats, calls, recompute, keeps
 ):
     inner = {}
     if widths is not None:
@@ -84,7 +85,7 @@ def test_it_equals_the_plain_layers(
     rng = np.random.default_rng(1)
     x, upstream = (tf.constant(rng.normal(size=(batch, latents, 4 * heads))) for _ in range(2))
     assert_equal(
-        run(layers, x, upstream, repeats, recompute=recompute, calls=calls),
+        run(layers, x, upstream, repeats, recompute=recompute, calls=calls, keeps=keeps),
         run(layers, x, upstream, repeats, fast=False, calls=calls),
         1e-12,
     )
@@ -131,6 +132,20 @@ def test_gradients_of_a_repeated_layer_are_not_held_one_by_one(repeats, calls):
         gradients()
     weights = 4 * sum(tf.size(variable).numpy() for variable in layer.trainable_variables)
     assert watched.bytes - before < 0.9 * 24 * weights
+
+
+@pytest.mark.parametrize(
+    ("dtype", "keeps", "times"),
+    [("float32", False, 2), ("float32", True, 1), ("bfloat16", True, 2)],
+)
+def test_probabilities_are_computed_twice_or_kept(dtype, keeps, times):
+    layer = build("mixed_bfloat16" if dtype == "bfloat16" else dtype, 8, heads=1)
+    x = tf.zeros((1, 4, 8), dtype)
+    upstream = tf.zeros((1, 4, 8))
+    traced = tf.function(lambda: run([layer], x, upstream, keeps=keeps)[1])
+    graph = traced.get_concrete_function().graph.as_graph_def()
+    ops = [node.op for function in graph.library.function for node in function.node_def]
+    assert ops.count("Softmax") == times
 
 
 def test_a_repeated_layer_is_called_and_not_written_out():
