@@ -227,7 +227,8 @@ def latent_transformer(
 ) -> Subject:
     """Self-attends alone, each with its MLP, on latents [B, N, D], all of them `repeats` times.
 
-    `small` wins over the sizes.
+    Of their attention the probabilities are kept, as by Perceiver IO's models of ImageNet. `small`
+    wins over the sizes.
     """
     if small:
         bounds = quick.BOUNDS
@@ -239,7 +240,7 @@ def latent_transformer(
     def forward(training: bool) -> tf.Tensor:
         del training
         x = tf.cast(tf.convert_to_tensor(z), stack[0].compute_dtype)
-        return LatentBlock(stack)(x, repeats)
+        return LatentBlock(stack, keeps=True)(x, repeats)
 
     variables = [v for layer in stack for v in layer.trainable_variables]
     flops = batch_size * repeats * sum(cost.self_attend(layer, latents) for layer in stack)
