@@ -297,6 +297,7 @@ def _io(latents: int, channels: int, blocks: int, self_attends: int, heads: int 
 
 
 def _imagenet_io() -> Fields:
+    """The trunk of Perceiver IO's models of ImageNet, which have memory to spare."""
     return {**_io(512, 1024, 8, 6), "keep_probabilities": True}
 
 

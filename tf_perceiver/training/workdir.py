@@ -100,10 +100,17 @@ def digest(config: dict[str, Any]) -> str:
 
 
 def _decisive(config: dict[str, Any]) -> dict[str, Any]:
-    """The config without what may differ when a run goes on: which machines prepare its input."""
-    if "data" not in config:
-        return config
-    return config | {"data": {k: v for k, v in config["data"].items() if k != "service"}}
+    """The config without what may differ when a run goes on, which has the same numbers then.
+
+    That is which machines prepare its input, and whether probabilities are kept or computed again.
+    """
+    idle = {"data": "service", "trunk": "keep_probabilities"}
+    return {
+        name: {k: v for k, v in _decisive(part).items() if k != idle.get(name)}
+        if isinstance(part, dict)
+        else part
+        for name, part in config.items()
+    }
 
 
 def canonical(value: Any) -> str:

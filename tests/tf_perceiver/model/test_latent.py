@@ -148,6 +148,17 @@ def test_probabilities_are_computed_twice_or_kept(dtype, keeps, times):
     assert ops.count("Softmax") == times
 
 
+def test_keeping_probabilities_changes_no_bit():
+    layers = [build("float32", 32, i, f"s{i}", heads=4) for i in range(2)]
+    rng = np.random.default_rng(3)
+    x, upstream = (tf.constant(rng.normal(size=(2, 16, 32)), tf.float32) for _ in range(2))
+    computed, kept = (
+        tf.function(lambda x, keeps=keeps: run(layers, x, upstream, 2, keeps=keeps))(x)
+        for keeps in (False, True)
+    )
+    tf.nest.map_structure(np.testing.assert_array_equal, kept, computed)
+
+
 def test_a_repeated_layer_is_called_and_not_written_out():
     layer = build("float32", 8, heads=1)
     x = tf.zeros((1, 4, 8))

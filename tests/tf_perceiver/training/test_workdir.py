@@ -79,3 +79,14 @@ def test_other_machines_may_prepare_the_input_of_the_same_run(tmp_path):
     changed = {**CONFIG, "data": {"batch_size": 9, "service": ""}}
     with pytest.raises(ValueError, match="data.batch_size: 8 -> 9"):
         workdir.check_claim(tmp_path, changed, "records", info())
+
+
+def test_a_run_may_go_on_keeping_more_or_less(tmp_path):
+    before = {**CONFIG, "model": {"trunk": {"num_latents": 4}}}  # Before the field existed.
+    workdir.claim(tmp_path, before, "records", info())
+    for keeps in (True, False):
+        trunk = {"num_latents": 4, "keep_probabilities": keeps}
+        workdir.check_claim(tmp_path, {**CONFIG, "model": {"trunk": trunk}}, "records", info())
+    changed = {**CONFIG, "model": {"trunk": {"num_latents": 5, "keep_probabilities": False}}}
+    with pytest.raises(ValueError, match="model.trunk.num_latents: 4 -> 5"):
+        workdir.check_claim(tmp_path, changed, "records", info())
