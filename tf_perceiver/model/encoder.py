@@ -249,7 +249,9 @@ class Encoder(tf.keras.layers.Layer):
         blocks = {
             run: LatentBlock(
                 [self.blocks[run.index][j] for j in run.layers],
-                *(count, training, self.keep_probabilities),
+                count,
+                training,
+                self.keep_probabilities,
             )
             for run, count in calls.items()
         }

@@ -8,8 +8,9 @@ The same numbers as `SelfAttention`, of which this is the fast path. What it doe
   keys have in common, softmax doesn't see: the keys need no bias;
 - kept for the backward pass are what the layer norms give, q, k, v, what attention selects and what
   GELU reads: 7 arrays of the latents' size where automatic differentiation keeps 15 and the
-  attention's probabilities. Those are computed again, for a fortieth of the layer's work, but if
-  asked to be kept. In half precision they never are, nor is what attention selects;
+  attention's probabilities. Those are computed again, for a fortieth of the layer's work,
+  unless `keeps` asks for them. In half precision they never are kept, nor is what attention
+  selects;
 - a repeated layer's gradients to its weights are summed as they come. A block that is called more
   than once hands its weights on to its next call, so that backward the sum goes the other way.
   Automatic differentiation would hold all of them until the last is there.
@@ -126,8 +127,9 @@ class LatentBlock:
             y, *weights = tf.nest.map_structure(tf.stop_gradient, [x, *self._packed(flat)])
             kept = []
             for i in order:
-                fixed = {"heads": self._heads[i], "keeps": self._keeps}
-                y, left = subgraph.call(forward, y, weights[i], **fixed)
+                y, left = subgraph.call(
+                    forward, y, weights[i], heads=self._heads[i], keeps=self._keeps
+                )
                 kept.append(left)
 
             def gradient(upstream: tf.Tensor, *later: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -178,10 +180,16 @@ def forward(
     hidden = affine(mlp_normal, w.widen, w.widen_bias)
     flat += affine(gelu(hidden), w.narrow, w.narrow_bias)
     kept = Kept(
-        *(normal, deviation, q, k, v),
+        normal,
+        deviation,
+        q,
+        k,
+        v,
         probabilities if keeps and dtype == exact else None,
         selected if dtype == exact else None,
-        *(mlp_normal, mlp_deviation, hidden),
+        mlp_normal,
+        mlp_deviation,
+        hidden,
     )
     return tf.reshape(flat, shape), kept
 

@@ -149,14 +149,12 @@ def _addons() -> types.ModuleType:
 
 
 def _lamb(not_decayed: list[str], **fields) -> tf.keras.optimizers.legacy.Optimizer:
-    tfa = _addons()
-
-    class LAMB(Conditional, tfa.optimizers.LAMB):
+    class LAMB(Conditional, _addons().optimizers.LAMB):
         def _resource_apply_dense(self, grad, var, apply_state):
             # Written out, every variable's update would be 45 operations of the graph.
             variables = [var, self.get_slot(var, "m"), self.get_slot(var, "v")]
             given = map(tf.convert_to_tensor, (grad, *variables))
-            coefficients = dict(apply_state[(var.device, var.dtype.base_dtype)])
+            coefficients = apply_state[(var.device, var.dtype.base_dtype)]
             decayed = self._do_use_weight_decay(var)
             values = subgraph.call(_lamb_update, *given, coefficients, decayed=decayed)
             pairs = zip(variables, values, strict=True)

@@ -16,6 +16,10 @@ from typing import Any
 
 from pipelines.records import DatasetInfo
 
+# What may differ when a run goes on, whose numbers are the same then: which machines prepare its
+# input, and whether the attention's probabilities are kept or computed again.
+IDLE = ("data.service", "model.trunk.keep_probabilities")
+
 
 def write_atomically(path: Path, text: str) -> None:
     """Writes a small file so that it is there whole or not at all."""
@@ -99,17 +103,12 @@ def digest(config: dict[str, Any]) -> str:
     return hashlib.sha256(canonical(_decisive(config)).encode()).hexdigest()
 
 
-def _decisive(config: dict[str, Any]) -> dict[str, Any]:
-    """The config without what may differ when a run goes on, which has the same numbers then.
-
-    That is which machines prepare its input, and whether probabilities are kept or computed again.
-    """
-    idle = {"data": "service", "trunk": "keep_probabilities"}
+def _decisive(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The config without `IDLE`."""
+    left = {name: part for name, part in config.items() if f"{prefix}{name}" not in IDLE}
     return {
-        name: {k: v for k, v in _decisive(part).items() if k != idle.get(name)}
-        if isinstance(part, dict)
-        else part
-        for name, part in config.items()
+        name: _decisive(part, f"{prefix}{name}.") if isinstance(part, dict) else part
+        for name, part in left.items()
     }
 
 
