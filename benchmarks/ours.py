@@ -13,20 +13,20 @@ import tensorflow as tf
 
 from benchmarks import subjects, worker
 
-PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+POLICIES = {"float32": "float32", "mixed": "mixed_bfloat16", "bfloat16": "mixed_bfloat16"}
 
 
 def main(argv: list[str]) -> None:
     """Serves "forward", "forward_backward" and "train_step" of the preset in argv's JSON.
 
-    Its fields: preset; precision, "float32" or "bfloat16"; threads; batch_size; attention; small.
+    Its fields: preset; precision, of `POLICIES`; threads; batch_size; attention; small.
     """
     asked = json.loads(argv[1])
     threads = asked.get("threads", 2)
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     tf.get_logger().setLevel("ERROR")
-    tf.keras.mixed_precision.set_global_policy(PRECISIONS[asked["precision"]])
+    tf.keras.mixed_precision.set_global_policy(POLICIES[asked["precision"]])
     tf.matmul(tf.ones([8, 8]), tf.ones([8, 8]))  # The runtime's own memory is no model's.
 
     def build() -> tuple[worker.Calls, Mapping[str, Any]]:

@@ -29,7 +29,9 @@ from benchmarks.worker import ROOT, Worker
 REQUIREMENTS = ROOT / "benchmarks" / "requirements-peers.txt"
 # {their model: the preset of ours}
 PAIRS = {"transformers": "io_imagenet_fourier", "perceiver-pytorch": "imagenet"}
-PRECISIONS = ("float32", "bfloat16")
+# In "mixed", both sides have weights and gradients in float32 and products in bfloat16; in
+# "bfloat16", theirs has nothing but bfloat16, and ours is the same as before.
+PRECISIONS = ("float32", "mixed", "bfloat16")
 COMPARED = ("forward", "forward_backward")
 MEASURES = (*COMPARED, "train_step")  # The last of ours alone.
 PAUSE_SECONDS = 0.3  # Idle threads of the one side spin for a while before they sleep.
@@ -178,7 +180,7 @@ def define_flags() -> None:
     default = Options()
     flags.DEFINE_string("venv", "build/peers-venv", "Where the others are installed.")
     flags.DEFINE_list("model", list(PAIRS), "Which of theirs.")
-    flags.DEFINE_list("precision", list(PRECISIONS), "On both sides.")
+    flags.DEFINE_list("precision", list(PRECISIONS), "On both sides; in bfloat16, ours is mixed.")
     flags.DEFINE_integer("batch", default.batch_size, "Examples at once.", lower_bound=1)
     flags.DEFINE_integer("threads", default.threads, "On both sides.", lower_bound=1)
     flags.DEFINE_integer("rounds", default.rounds, "Timed turns at most.", lower_bound=1)

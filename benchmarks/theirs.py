@@ -17,7 +17,8 @@ import transformers
 from benchmarks import worker
 
 CLASSES, SIZE, CHANNELS = 1000, 224, 3
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+# {precision: the dtype of weights and inputs}; "mixed" casts what autocast does.
+DTYPES = {"float32": torch.float32, "mixed": torch.float32, "bfloat16": torch.bfloat16}
 INPUT_WIDTH = CHANNELS + 2 * (2 * 64 + 1)  # of the byte array: 64 bands an axis
 
 
@@ -98,7 +99,8 @@ def main() -> None:
         labels = torch.randint(CLASSES, (batch_size,))
 
         def logits() -> torch.Tensor:
-            outputs = model(inputs)
+            with torch.autocast("cpu", torch.bfloat16, enabled=asked["precision"] == "mixed"):
+                outputs = model(inputs)
             return getattr(outputs, "logits", outputs)
 
         def forward() -> torch.Tensor:

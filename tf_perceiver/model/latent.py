@@ -9,8 +9,7 @@ The same numbers as `SelfAttention`, of which this is the fast path. What it doe
 - kept for the backward pass are what the layer norms give, q, k, v, what attention selects and what
   GELU reads: 7 arrays of the latents' size where automatic differentiation keeps 15 and the
   attention's probabilities. Those are computed again, for a fortieth of the layer's work,
-  unless `keeps` asks for them. In half precision they never are kept, nor is what attention
-  selects;
+  unless `keeps` asks for them; so is, in half precision, what attention selects;
 - a repeated layer's gradients to its weights are summed as they come. A block that is called more
   than once hands its weights on to its next call, so that backward the sum goes the other way.
   Automatic differentiation would hold all of them until the last is there.
@@ -93,7 +92,7 @@ class LatentBlock:
       calls: how often it will be called.
       training: whether the gradient is the one written out here. Otherwise it is the automatic one,
         and a graph that is served holds no part of any.
-      keeps: whether the attention's probabilities are kept, if in full precision.
+      keeps: whether the attention's probabilities and what they select are kept.
     """
 
     def __init__(
@@ -155,10 +154,7 @@ class LatentBlock:
 def forward(
     x: tf.Tensor, w: Weights, *, heads: int, keeps: bool = False
 ) -> tuple[tf.Tensor, Kept]:
-    """The layer's output for x [B, N, D], and what its gradient needs.
-
-    `keeps`: the attention's probabilities too, but not in half precision.
-    """
+    """The layer's output for x [B, N, D], and what its gradient needs; `keeps` as above."""
     shape, exact, dtype = tf.shape(x), exact_dtype(x.dtype), x.dtype
     flat = tf.reshape(x, [-1, x.shape[-1]])
 
@@ -185,8 +181,8 @@ def forward(
         q,
         k,
         v,
-        probabilities if keeps and dtype == exact else None,
-        selected if dtype == exact else None,
+        probabilities if keeps else None,
+        selected if keeps or dtype == exact else None,
         mlp_normal,
         mlp_deviation,
         hidden,

@@ -136,7 +136,7 @@ def test_gradients_of_a_repeated_layer_are_not_held_one_by_one(repeats, calls):
 
 @pytest.mark.parametrize(
     ("dtype", "keeps", "times"),
-    [("float32", False, 2), ("float32", True, 1), ("bfloat16", True, 2)],
+    [("float32", False, 2), ("float32", True, 1), ("bfloat16", False, 2), ("bfloat16", True, 1)],
 )
 def test_probabilities_are_computed_twice_or_kept(dtype, keeps, times):
     layer = build("mixed_bfloat16" if dtype == "bfloat16" else dtype, 8, heads=1)
@@ -148,10 +148,14 @@ def test_probabilities_are_computed_twice_or_kept(dtype, keeps, times):
     assert ops.count("Softmax") == times
 
 
-def test_keeping_probabilities_changes_no_bit():
-    layers = [build("float32", 32, i, f"s{i}", heads=4) for i in range(2)]
+@pytest.mark.parametrize(
+    ("policy", "dtype"), [("float32", tf.float32), ("mixed_bfloat16", tf.bfloat16)]
+)
+def test_keeping_probabilities_changes_no_bit(policy, dtype):
+    layers = [build(policy, 32, i, f"s{i}", heads=4) for i in range(2)]
     rng = np.random.default_rng(3)
     x, upstream = (tf.constant(rng.normal(size=(2, 16, 32)), tf.float32) for _ in range(2))
+    x = tf.cast(x, dtype)
     computed, kept = (
         tf.function(lambda x, keeps=keeps: run(layers, x, upstream, 2, keeps=keeps))(x)
         for keeps in (False, True)
