@@ -27,6 +27,8 @@ MOST_LOGITS = 2**23
 # What starting a block's operations takes, as so many multiplications for each of its logits, times
 # its inputs.
 STARTING = 25_000
+# A CPU multiplies so many of a tile's inputs at a time; what is left over takes as long as these.
+VECTOR = 16
 
 State = tuple[tf.Tensor, ...]
 Body = Callable[[tf.Tensor, int, State], tuple[State, State]]
@@ -171,7 +173,9 @@ def choose(
         """Multiplications for a logit: channels, times what a tile's copies of queries cost."""
         rows, columns = tile
         channels = rows + columns + 8 + width
-        return channels * (1 + (16 + width) / (rows * columns)) + STARTING / (rows * inner)
+        inputs = rows * columns
+        left_over = -inputs % VECTOR / inputs
+        return channels * (1 + left_over + (16 + width) / inputs) + STARTING / (rows * inner)
 
     rows = {*_divisors(outer, most), _near_divisor(outer, most)}
     tiles = itertools.product(sorted(rows), _divisors(inner, inner))

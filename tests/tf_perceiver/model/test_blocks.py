@@ -12,7 +12,7 @@ from tf_perceiver.model import blocks
 
 
 def test_images_are_walked_in_small_tiles():
-    assert blocks.choose((224, 224), 224 * 224, 512, width=3) == blocks.Blocks(224, 224, 14, 7)
+    assert blocks.choose((224, 224), 224 * 224, 512, width=3) == blocks.Blocks(224, 224, 14, 8)
 
 
 def test_wide_inputs_have_few_tiles_and_many_queries_have_thick_blocks():
