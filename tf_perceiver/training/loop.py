@@ -107,15 +107,14 @@ class Trainer(orbit.StandardTrainer):
         gradients, loss = self._gradients(batch)
         replicas = tf.distribute.get_replica_context()
         *gradients, loss = replicas.all_reduce(tf.distribute.ReduceOp.SUM, [*gradients, loss])
-        squares = tf.stack([tf.reduce_sum(tf.square(gradient)) for gradient in gradients])
+        squares = 2 * tf.stack([tf.nn.l2_loss(gradient) for gradient in gradients])  # In one pass.
         norm = tf.sqrt(tf.reduce_sum(squares))
         offending = tf.logical_not(tf.math.is_finite(tf.concat([[loss], squares], 0)))
         applied = tf.math.is_finite(norm) & tf.math.is_finite(loss)
 
         # Clipped after the sum over replicas: the norm is the whole batch's.
-        if self.clip_norm:
-            gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm, use_norm=norm)
-        self.optimizer.apply_if(applied, zip(gradients, variables, strict=True))
+        factor = self.clip_norm / tf.maximum(norm, self.clip_norm) if self.clip_norm else 1.0
+        self.optimizer.apply_if(applied, zip(gradients, variables, strict=True), factor)
         self.averages.update(self.optimizer.iterations, applied)
         self.metrics[GRADIENT_NORM].update_state(norm)
         for count, value in zip(counts, before, strict=True):

@@ -109,19 +109,25 @@ class Conditional:
         self._set_hyper("applied", 1.0)
 
     def apply_if(
-        self, applied: tf.Tensor, grads_and_vars: Iterable[tuple[tf.Tensor, tf.Variable]]
+        self,
+        applied: tf.Tensor,
+        grads_and_vars: Iterable[tuple[tf.Tensor, tf.Variable]],
+        factor: tf.Tensor | float = 1.0,
     ) -> None:
         """Updates the variables and their moments and counts the update, or does neither.
 
         To be called by every replica, with gradients that are summed over them already.
 
         Args:
-          applied: bool [], the same on all replicas. Where it is false, gradients may be anything.
+          applied: bool [], the same on all replicas. Where it is false, gradients and `factor` may
+            be anything.
+          factor: [], by which all gradients are multiplied first.
         """
         grads_and_vars = list(grads_and_vars)
         # Here, infinity times zero is zero.
-        once = {g.dtype: tf.cast(applied, g.dtype) for g, _ in grads_and_vars}
-        pairs = [(tf.math.multiply_no_nan(g, once[g.dtype]), v) for g, v in grads_and_vars]
+        factor = tf.where(applied, factor, tf.zeros_like(factor))
+        factors = {g.dtype: tf.cast(factor, g.dtype) for g, _ in grads_and_vars}
+        pairs = [(tf.math.multiply_no_nan(g, factors[g.dtype]), v) for g, v in grads_and_vars]
         with tf.init_scope():
             self._create_all_weights([variable for _, variable in pairs])
         self._get_hyper("applied").assign(tf.cast(applied, tf.float32))

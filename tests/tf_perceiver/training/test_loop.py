@@ -93,9 +93,9 @@ class Descent:
         self.iterations = tf.Variable(0, dtype=tf.int64)
         self.rate = rate
 
-    def apply_if(self, applied, grads_and_vars):
+    def apply_if(self, applied, grads_and_vars, factor):
         for gradient, variable in grads_and_vars:
-            variable.assign_sub(tf.where(applied, self.rate * gradient, 0.0))
+            variable.assign_sub(tf.where(applied, self.rate * factor * gradient, 0.0))
         self.iterations.assign_add(tf.cast(applied, tf.int64))
 
     def learning_rate(self, step):

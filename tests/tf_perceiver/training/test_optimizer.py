@@ -50,7 +50,8 @@ def test_an_update_that_is_left_out_leaves_everything_to_the_bit(name):
         for gradient in gradients:
             value = tf.constant([gradient, 0.3]), tf.constant(0.2)
             applied = tf.constant(bool(np.isfinite(gradient)))
-            built.apply_if(applied, zip(value, variables, strict=True))
+            factor = tf.constant(0.5 if applied else np.nan)
+            built.apply_if(applied, zip(value, variables, strict=True), factor)
         return [v.numpy() for v in (*variables, *built.weights)]
 
     expected = updated(0.5, 0.1)
