@@ -55,7 +55,7 @@ class Options:
     recompute: bool = False
     precision: str = "float32"
     rounds: int = 5
-    seconds: float = 60.0
+    seconds: float = 120.0
     small: bool = False
 
     def __post_init__(self) -> None:
