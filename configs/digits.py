@@ -2,9 +2,9 @@
 
 `small`: make demo
   hardware  2 cores of an AMD EPYC (AVX-512), no GPU
-  time      75 to 90 s for 140 epochs, at 2,300 to 3,000 examples/s; the whole demo 96 to 117 s with
+  time      70 to 90 s for 140 epochs, at 2,300 to 3,000 examples/s; the whole demo 93 to 117 s with
             .venv set up, 146 s from a fresh clone (212 s on cores with AVX2 alone, .venv set up)
-  accuracy  98.0 % of 358 held-out digits with seed 0, 96.6 with 1 and with 2; mean 97.1
+  accuracy  96.9 % of 358 held-out digits with seeds 0 and 2, 97.5 with 1; mean 97.1
 """
 
 from __future__ import annotations
