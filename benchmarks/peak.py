@@ -17,7 +17,7 @@ _STATUS = pathlib.Path("/proc/self/status")
 _CLEAR_REFS = pathlib.Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"  # see proc(5)
 SAMPLING_SECONDS = 0.002
-RUNS = 3  # of which the peak is taken: the first compiles, and both sides have their highest later
+RUNS = 3  # of which the peak is taken: the first compiles, allocators have their highest later
 
 
 def _field(name: str) -> int:

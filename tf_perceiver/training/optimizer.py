@@ -112,7 +112,7 @@ class Conditional:
         self,
         applied: tf.Tensor,
         grads_and_vars: Iterable[tuple[tf.Tensor, tf.Variable]],
-        factor: tf.Tensor | float = 1.0,
+        factor: tf.Tensor | float,
     ) -> None:
         """Updates the variables and their moments and counts the update, or does neither.
 
@@ -125,7 +125,7 @@ class Conditional:
         """
         grads_and_vars = list(grads_and_vars)
         # Here, infinity times zero is zero.
-        factor = tf.where(applied, factor, tf.zeros_like(factor))
+        factor = tf.where(applied, factor, 0.0)
         factors = {g.dtype: tf.cast(factor, g.dtype) for g, _ in grads_and_vars}
         pairs = [(tf.math.multiply_no_nan(g, factors[g.dtype]), v) for g, v in grads_and_vars]
         with tf.init_scope():
