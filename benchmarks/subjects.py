@@ -31,7 +31,6 @@ MEASURES = {
 }
 # A backward pass has two products for each of the forward one's.
 PASSES = {"forward": 1, "forward_backward": 3, "train_step": 3}
-STRUCTURED_DECODERS = ("flow", "autoencoding")
 # Of the latent transformer alone: layers, and how often they are repeated, as in the presets.
 LAYERS, REPEATS = 6, 8
 TOTAL_STEPS = 1_000_000  # of the schedule; the learning rate has no part in the time
@@ -72,7 +71,7 @@ def config_of(preset: str, attention: str, *, recompute: bool = False) -> Fields
 
     Args:
       preset: one of `presets.PRESETS`. attention: "plain" or "structured", for the trunk, and for
-        the decoder where its kind has the choice.
+        the decoder where it has queries.
       recompute: whether the backward pass computes the latent transformer's activations anew.
 
     Raises:
@@ -91,7 +90,7 @@ def with_attention(model: Fields, attention: str, *, recompute: bool = False) ->
     if recompute:
         trunk["recompute"] = True
     chosen = {**model, "trunk": trunk}
-    if model.get("decoder", {}).get("kind") in STRUCTURED_DECODERS:
+    if model.get("decoder", {}).get("kind", "average") != "average":
         chosen["decoder"] = {**model["decoder"], "attention": attention}
     return chosen
 

@@ -7,6 +7,7 @@ encoder read and the batch.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 
 import tensorflow as tf
@@ -102,7 +103,11 @@ class Decoding(tf.keras.layers.Layer):
         if mask is not None:
             mask = tf.cast(mask, tf.bool)[..., None]
         queries = tf.cast(queries, self.compute_dtype)
-        return self._project(self.cross(queries, latents, mask))
+        count, keys = queries.shape[1], latents.shape[1]
+        attend = self.cross
+        if self.attention == "structured" and structured.pays_for_few(self.cross, count, keys):
+            attend = functools.partial(structured.few_attend, self.cross)
+        return self._project(attend(queries, latents, mask))
 
     def pays(self, queries: Segment, latents: tf.Tensor) -> bool:
         """Whether `answers` is chosen, and cheaper than `call`."""

@@ -9,7 +9,7 @@ The key bias has a gradient of exactly zero.
 
 x^ isn't made either: factors.py takes it apart, blocks.py walks through it, blocked_select.py
 attends. For a decoder of very many queries the same holds with the sides exchanged:
-blocked_answer.py.
+blocked_answer.py. One of very few folds its projections as above, and needs nothing more.
 """
 
 from __future__ import annotations
@@ -112,6 +112,22 @@ def pays_for_answers(layer: CrossAttention, queries: Segment, latents: int) -> b
     return structured < plain and plain > SMALL
 
 
+def pays_for_few(layer: CrossAttention, queries: int | None, keys: int) -> bool:
+    """Whether `few_attend` needs fewer multiplications than the plain layer; see `pays`.
+
+    Args:
+      layer: with C key channels. queries: N; where it isn't static, they aren't few. keys: M of
+        them.
+    """
+    if queries is None:
+        return False
+    attn = layer.attn
+    channels, width = attn.k.inputs, attn.k.outputs + attn.v.outputs
+    plain = keys * (channels + queries) * width
+    folded = queries * channels * (width + 2 * attn.heads * keys)
+    return folded < plain and plain > SMALL
+
+
 def _thickness(segment: Segment) -> int:
     """Channels that a product with the segment's inputs has for each of them."""
     return factors.width(segment) + 3 + GRID_CHANNELS * factors.separates(segment)
@@ -136,22 +152,69 @@ def cross_attend(
     Returns:
       [B, N, Cq].
     """
+
+    def means(q: tf.Tensor) -> tf.Tensor:
+        return _means(q, inputs, queries.dtype, block_size)
+
+    return _attend(layer, queries, means, inputs.mask, training)
+
+
+def few_attend(
+    layer: CrossAttention, queries: tf.Tensor, keys: tf.Tensor, mask: tf.Tensor | None = None
+) -> tf.Tensor:
+    """`layer(queries, keys, mask)` of so few queries that no key or value needs to be made.
+
+    Args:
+      layer: whose weights are used.
+      queries: [B, N, Cq]. keys: [B, M, C].
+      mask: bool [B, N, 1], True = the query is asked; what the others select is zero.
+
+    Returns:
+      [B, N, Cq].
+    """
+    normal = layer.kv_ln.normalise(keys)
+
+    def means(q: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(tf.nn.softmax(tf.matmul(q, normal, transpose_b=True)), normal)
+
+    return _attend(layer, queries, means, mask, training=False)
+
+
+def _attend(
+    layer: CrossAttention,
+    queries: tf.Tensor,
+    means: Callable[[tf.Tensor], tf.Tensor],
+    mask: tf.Tensor | None,
+    training: bool,
+) -> tf.Tensor:
+    """A cross-attend with folded projections.
+
+    Args:
+      means: queries in input channels [B, h N, C] -> the mean of the normalised inputs that each
+        selects.
+      mask: bool, of which [B, N, :] or [B, 1, :] says whether a query sees anything.
+      further: see `cross_attend`.
+    """
     attn, norm, dtype = layer.attn, layer.kv_ln, queries.dtype
     exact = statistics_dtype(dtype)
     gamma, beta = tf.cast(norm.gamma, exact), tf.cast(norm.beta, exact)
     q = lean.norm_linear(layer.q_ln, attn.q, queries) if training else attn.q(layer.q_ln(queries))
     q = depending_on(q, tf.convert_to_tensor(attn.k.bias))
     q = _folded(tf.cast(q, exact), tf.cast(attn.k.kernel, exact), attn.heads) * gamma
-    summed = _means(q, inputs, dtype, block_size) * gamma + beta  # [B, h N, C]
+    summed = means(q) * gamma + beta  # [B, h N, C]
 
-    heads, channels = attn.heads, attn.k.inputs
-    summed = tf.reshape(summed, [tf.shape(q)[0], heads, -1, channels])
-    kernel = tf.reshape(tf.cast(attn.v.kernel, exact), [channels, heads, -1])
-    selected = tf.einsum("bhnc,che->bnhe", summed, kernel)
-    shape = tf.concat([tf.shape(selected)[:2], [attn.v.outputs]], 0)
-    selected = tf.cast(tf.reshape(selected, shape) + tf.cast(attn.v.bias, exact), dtype)
-    if inputs.mask is not None:  # Where nothing may be seen, nothing is: no offset, no bias.
-        any_key = tf.reduce_any(inputs.mask, -1, keepdims=True)
+    kernel = tf.cast(attn.v.kernel, exact)
+    if attn.heads == 1:  # Of one head among others, tf.einsum would make a copy.
+        selected = tf.einsum("bnc,ce->bne", summed, kernel)
+    else:
+        summed = tf.reshape(summed, [tf.shape(q)[0], attn.heads, -1, attn.k.inputs])
+        kernel = tf.reshape(kernel, [attn.k.inputs, attn.heads, -1])
+        selected = tf.einsum("bhnc,che->bnhe", summed, kernel)
+        shape = tf.concat([tf.shape(selected)[:2], [attn.v.outputs]], 0)
+        selected = tf.reshape(selected, shape)
+    selected = tf.cast(selected + tf.cast(attn.v.bias, exact), dtype)
+    if mask is not None:  # Where nothing may be seen, nothing is: no offset, no bias.
+        any_key = tf.reduce_any(mask, -1, keepdims=True)
         selected = tf.where(any_key, selected, tf.zeros([], dtype))
     attended = attn.o(tf.ensure_shape(selected, [*queries.shape[:2], None]))
     mlp = functools.partial(lean.mlp, layer.mlp_ln, layer.mlp) if training else None
@@ -271,7 +334,10 @@ def _folded(x: tf.Tensor, kernel: tf.Tensor, heads: int) -> tf.Tensor:
     Divided by the root of d, as logits are.
     """
     size = x.shape[-1] // heads
-    x = split_heads(x, heads) / math.sqrt(size)
+    x /= math.sqrt(size)
+    if heads == 1:
+        return tf.einsum("bnd,cd->bnc", x, kernel)
+    x = split_heads(x, heads)
     kernel = tf.reshape(kernel, [kernel.shape[0], heads, size])
     y = tf.einsum("bnhd,chd->bhnc", x, kernel)
     batch, count = tf.unstack(tf.shape(x))[:2]

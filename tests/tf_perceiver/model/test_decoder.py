@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 import tiny_models
 
-from tf_perceiver.model import perceiver
+from tf_perceiver.model import perceiver, structured
 from tf_perceiver.model.decoder import Decoding, in_chunks
 from tf_perceiver.model.positions import Fourier
 from tf_perceiver.model.queries import GridQueries
@@ -47,6 +47,16 @@ def test_a_query_that_is_not_asked_sees_no_latent():
     np.testing.assert_allclose(some[:, mask[0]], all_of_them[:, mask[0]], atol=1e-6)
     # Of the others only biases are left, whatever was asked.
     np.testing.assert_allclose(some[:, 2], some[:, 4], atol=1e-6)
+
+
+def test_one_query_makes_no_key_and_no_value(monkeypatch):
+    monkeypatch.setattr(structured, "SMALL", 0)
+    model, batch = tiny_models.build("io_imagenet_fourier")
+    monkeypatch.setattr(model.decoder.decoding.cross.attn.k, "call", None)  # Not to be called.
+    logits = model(batch).numpy()
+    monkeypatch.undo()
+    model.decoder.decoding.attention = "plain"
+    np.testing.assert_allclose(model(batch), logits, atol=1e-5 * np.max(np.abs(logits)))
 
 
 def test_grid_queries_are_made_where_they_are_asked():

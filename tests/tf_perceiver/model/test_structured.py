@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -283,6 +284,66 @@ def test_structured_queries_equal_plain_in_float64(described, heads, chunk, poli
     assert worst(found, expected) < 1e-12
 
 
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("heads", [1, 2])
+def test_few_queries_equal_plain_in_float64(heads, residual, policy):
+    policy("float64")
+    layer = CrossAttention(
+        "d", 6, 10, heads=heads, qk_channels=4 * heads, v_channels=8, query_residual=residual
+    )
+    rng = np.random.default_rng(heads)
+    for variable in layer.trainable_variables:
+        variable.assign(rng.normal(size=variable.shape) * 0.5)
+    queries, latents = (tf.constant(rng.normal(size=(2, n, c))) for n, c in ((3, 6), (7, 10)))
+    asked = tf.constant([[[True], [False], [True]], [[False]] * 3])
+
+    def of(attend, mask):
+        def run():
+            with tf.GradientTape() as tape:
+                tape.watch([queries, latents])
+                y = attend(queries, latents, mask)
+                loss = tf.reduce_sum(y * np.cos(np.arange(36.0)).reshape(2, 3, 6))
+            named = {v.name: v for v in layer.trainable_variables}
+            return y, tape.gradient(loss, {"queries": queries, "latents": latents, **named})
+
+        return as_numpy(*tf.function(run)())
+
+    for mask in (None, asked):
+        found = of(functools.partial(structured.few_attend, layer), mask)
+        assert worst(found, of(layer, mask)) < 1e-12
+        np.testing.assert_array_equal(found[1]["d.attn.k.bias:0"], 0)
+
+
+def test_a_query_alone_is_no_further_from_the_truth_in_bfloat16(policy):
+    draw = np.random.default_rng(0)
+    queries, latents = draw.normal(size=(2, 1, 64)), draw.normal(size=(2, 96, 64))
+
+    def of(path):
+        layer = CrossAttention("d", 64, 64, query_residual=False)
+        for seed, variable in enumerate(layer.trainable_variables):
+            noise = np.random.default_rng(seed).normal(size=variable.shape)
+            variable.assign(noise / 8 if variable.shape.rank == 2 else 1 + noise / 4)
+        attend = layer if path == "plain" else functools.partial(structured.few_attend, layer)
+        q, z = (tf.Variable(x, dtype=layer.compute_dtype) for x in (queries, latents))
+        with tf.GradientTape() as tape:
+            y = attend(q, z)
+            loss = tf.reduce_sum(tf.cast(y, tf.float32) * np.cos(np.arange(64.0)))
+        slopes = tape.gradient(loss, [q, z, *layer.trainable_variables])
+        names = ["queries", "latents", *(v.name for v in layer.trainable_variables)]
+        named = dict(zip(names, slopes, strict=True))
+        del named["d.attn.k.bias:0"]  # Zero here, and nearly so there.
+        return [np.float32(x) for x in (y, *named.values())]
+
+    truth = of("plain")
+    policy("mixed_bfloat16")
+
+    def off(path):
+        pairs = zip(of(path), truth, strict=True)
+        return np.mean([np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in pairs])
+
+    assert 0 < off("few") < 1.2 * off("plain")
+
+
 def array_of(dims, content):
     grid = FourierGrid(Fourier(64, tuple(224 for _ in dims)), dims)
     return ByteArray((Segment(tf.zeros([1, math.prod(dims), content]), grid),))
@@ -297,6 +358,11 @@ def test_the_count_takes_the_cheaper_path():
     assert not structured.pays(many_heads, tokens, 256)
     few = array_of((8, 8), 3)
     assert not structured.pays(CrossAttention("c", 64, 261), few, 16)
+    decoder = CrossAttention("d", 1024, 1024)
+    assert structured.pays_for_few(decoder, 1, 512)
+    assert not structured.pays_for_few(decoder, 2048, 512)
+    assert not structured.pays_for_few(decoder, None, 512)
+    assert not structured.pays_for_few(CrossAttention("d", 64, 64), 1, 16)
 
 
 def test_an_unknown_path_and_a_negative_block_are_named():
