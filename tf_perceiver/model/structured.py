@@ -202,16 +202,7 @@ def _attend(
     q = depending_on(q, tf.convert_to_tensor(attn.k.bias))
     q = _folded(tf.cast(q, exact), tf.cast(attn.k.kernel, exact), attn.heads) * gamma
     summed = means(q) * gamma + beta  # [B, h N, C]
-
-    kernel = tf.cast(attn.v.kernel, exact)
-    if attn.heads == 1:  # Of one head among others, tf.einsum would make a copy.
-        selected = tf.einsum("bnc,ce->bne", summed, kernel)
-    else:
-        summed = tf.reshape(summed, [tf.shape(q)[0], attn.heads, -1, attn.k.inputs])
-        kernel = tf.reshape(kernel, [attn.k.inputs, attn.heads, -1])
-        selected = tf.einsum("bhnc,che->bnhe", summed, kernel)
-        shape = tf.concat([tf.shape(selected)[:2], [attn.v.outputs]], 0)
-        selected = tf.reshape(selected, shape)
+    selected = _projected(summed, tf.cast(attn.v.kernel, exact), attn.heads)
     selected = tf.cast(selected + tf.cast(attn.v.bias, exact), dtype)
     if mask is not None:  # Where nothing may be seen, nothing is: no offset, no bias.
         any_key = tf.reduce_any(mask, -1, keepdims=True)
@@ -335,7 +326,7 @@ def _folded(x: tf.Tensor, kernel: tf.Tensor, heads: int) -> tf.Tensor:
     """
     size = x.shape[-1] // heads
     x /= math.sqrt(size)
-    if heads == 1:
+    if heads == 1:  # With an axis for it, tf.einsum would copy the kernel.
         return tf.einsum("bnd,cd->bnc", x, kernel)
     x = split_heads(x, heads)
     kernel = tf.reshape(kernel, [kernel.shape[0], heads, size])
@@ -344,3 +335,13 @@ def _folded(x: tf.Tensor, kernel: tf.Tensor, heads: int) -> tf.Tensor:
     static = None if x.shape[1] is None else heads * x.shape[1]
     y = tf.reshape(y, [batch, heads * count, kernel.shape[0]])
     return tf.ensure_shape(y, [x.shape[0], static, kernel.shape[0]])
+
+
+def _projected(x: tf.Tensor, kernel: tf.Tensor, heads: int) -> tf.Tensor:
+    """[B, h N, C] through a kernel [C, h e], head by head -> [B, N, h e]."""
+    if heads == 1:
+        return tf.einsum("bnc,ce->bne", x, kernel)
+    channels, outputs = kernel.shape
+    x = tf.reshape(x, [tf.shape(x)[0], heads, -1, channels])
+    y = tf.einsum("bhnc,che->bnhe", x, tf.reshape(kernel, [channels, heads, -1]))
+    return tf.reshape(y, tf.concat([tf.shape(y)[:2], [outputs]], 0))
