@@ -19,7 +19,9 @@ def test_a_config_differs_in_its_paths_alone():
         original["trunk"].pop("attention")
         original["decoder"].pop("attention", None)
         assert config == original
-    assert "attention" not in subjects.config_of("io_imagenet_fourier", "plain")["decoder"]
+    assert subjects.config_of("io_imagenet_fourier", "plain")["decoder"]["attention"] == "plain"
+    averaging = subjects.config_of("imagenet", "plain").get("decoder", {})
+    assert "attention" not in averaging
     assert not subjects.config_of("imagenet", "plain")["trunk"].get("recompute")
     assert subjects.config_of("imagenet", "plain", recompute=True)["trunk"]["recompute"] is True
 
