@@ -152,10 +152,7 @@ def cross_attend(
     Returns:
       [B, N, Cq].
     """
-
-    def means(q: tf.Tensor) -> tf.Tensor:
-        return _means(q, inputs, queries.dtype, block_size)
-
+    means = functools.partial(_means, inputs=inputs, dtype=queries.dtype, block_size=block_size)
     return _attend(layer, queries, means, inputs.mask, training)
 
 
