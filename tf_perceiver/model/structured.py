@@ -209,9 +209,7 @@ def _attend(
     return layer.finish(queries, attended, mlp)
 
 
-def _means(
-    q: tf.Tensor, inputs: Inputs, dtype: tf.DType, block_size: int
-) -> tf.Tensor:
+def _means(q: tf.Tensor, inputs: Inputs, dtype: tf.DType, block_size: int) -> tf.Tensor:
     """[B, R, C] queries in input channels -> the mean of the inputs that each selects."""
     means, log_sums = [], []
     lanes = (q.shape[0] or 1) * (q.shape[1] or 1)
